@@ -1,0 +1,5 @@
+"""`python -m edgefer` is `edgefer`."""
+
+from edgefer.cli import main
+
+main()

@@ -1,0 +1,83 @@
+"""Options and small talk that several commands share."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from edgefer.bundle import Bundle
+    from edgefer.devices.profile import DeviceProfile
+    from edgefer.runtime.engines import LoadedEngine
+
+bundle_argument = click.argument("bundle", required=False, type=click.Path(path_type=Path))
+device_option = click.option(
+    "--device", metavar="NAME", help="Device profile, such as rpi5 or jetson [default: this machine's; see edgefer devices]."
+)
+precision_option = click.option(
+    "--precision", type=click.Choice(["int8", "fp16", "fp32"]), help="[default: int8 where the bundle has it]"
+)
+json_flag = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output, nothing else.")
+
+
+def say(message: str) -> None:
+    """Talk to a person: standard error."""
+    click.echo(message, err=True)
+
+
+def print_json(value: Any) -> None:
+    """Write one JSON value to standard output."""
+    click.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+
+@contextlib.contextmanager
+def bar(label: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on standard error, driven by `progress(done, total)`; silent when nobody watches."""
+    with contextlib.ExitStack() as stack:
+        shown: Any = None
+        last = 0
+
+        def progress(done: int, total: int) -> None:
+            nonlocal shown, last
+            if shown is None:
+                stream = click.get_text_stream("stderr")
+                shown = stack.enter_context(click.progressbar(length=total, label=label, file=stream, width=30))
+            shown.update(done - last)
+            last = done
+
+        yield progress
+
+
+@contextlib.contextmanager
+def step(label: str) -> Iterator[None]:
+    """Say what is being done, and how long it took."""
+    start = time.monotonic()
+    say(f"{label} …")
+    yield
+    say(f"{label}: {time.monotonic() - start:.1f} s")
+
+
+def profile_for(device: str | None) -> DeviceProfile:
+    """Return the profile asked for, or this machine's."""
+    from edgefer.devices.profile import detect, load_profile
+
+    return load_profile(device) if device else detect()
+
+
+def open_preferred(
+    bundle: Bundle, profile: DeviceProfile, engine: str | None, precision: str | None, threads: int | None
+) -> LoadedEngine:
+    """Open the engine asked for, or the first that the profile prefers and that can run; say what was passed over."""
+    from edgefer.runtime.engines import choose, open_engine
+
+    if engine is None:
+        engine, notes = choose(bundle, profile.engines)
+        for note in notes:
+            say(f"note: {note}")
+    return open_engine(bundle, engine, precision, threads or profile.threads)

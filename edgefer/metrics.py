@@ -1,0 +1,105 @@
+"""Accuracy figures of a classifier, with their uncertainty: NumPy only, so a board can compute them too."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.floating[Any]]
+Ints = npt.NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True)
+class ClassFigures:
+    """Precision, recall and F1 of one class, each 0–1, and how many pictures it has."""
+
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How well predictions fit labels."""
+
+    accuracy: float
+    ci95: tuple[float, float]
+    """Wilson score interval of the accuracy."""
+    n: int
+    macro_f1: float
+    """Mean F1 of the classes that occur among labels or predictions."""
+    weighted_f1: float
+    per_class: Mapping[str, ClassFigures]
+    confusion: tuple[tuple[int, ...], ...]
+    """Rows: true label; columns: predicted."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return {
+            "accuracy": self.accuracy,
+            "ci95": list(self.ci95),
+            "n": self.n,
+            "macro_f1": self.macro_f1,
+            "weighted_f1": self.weighted_f1,
+            "per_class": {name: vars(figures) for name, figures in self.per_class.items()},
+            "confusion": [list(row) for row in self.confusion],
+        }
+
+
+def measure(probabilities: Floats, labels: Ints, names: Sequence[str]) -> Accuracy:
+    """Return the figures for probabilities float [n, k] and labels int [n] that index `names` (k of them)."""
+    if probabilities.shape != (len(labels), len(names)):
+        raise ValueError(f"probabilities {probabilities.shape} do not fit {len(labels)} labels of {len(names)} names")
+    k, n = len(names), len(labels)
+    confusion = np.bincount(labels * k + probabilities.argmax(axis=1), minlength=k * k).reshape(k, k)
+    hits, support, predicted = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
+    precision = hits / np.maximum(predicted, 1)
+    recall = hits / np.maximum(support, 1)
+    f1 = 2 * hits / np.maximum(support + predicted, 1)
+    occurs = (support + predicted) > 0
+    return Accuracy(
+        accuracy=float(hits.sum() / n),
+        ci95=wilson(int(hits.sum()), n),
+        n=n,
+        macro_f1=float(f1[occurs].mean()),
+        weighted_f1=float((f1 * support).sum() / n),
+        per_class={
+            name: ClassFigures(float(precision[i]), float(recall[i]), float(f1[i]), int(support[i]))
+            for i, name in enumerate(names)
+        },
+        confusion=tuple(tuple(int(v) for v in row) for row in confusion),
+    )
+
+
+def wilson(hits: int, n: int) -> tuple[float, float]:
+    """Return the 95 % Wilson score interval of `hits` out of `n` (E. B. Wilson, 1927)."""
+    z = 1.959963984540054
+    p = hits / n
+    centre = p + z * z / (2 * n)
+    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    scale = 1 + z * z / n
+    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far one set of probabilities is from another on the same pictures."""
+
+    top1: float
+    """Fraction of pictures with the same most likely label."""
+    max_difference: float
+    mean_difference: float
+
+
+def agree(one: Floats, other: Floats) -> Agreement:
+    """Compare two arrays of probabilities float [n, k]."""
+    difference = np.abs(one.astype(np.float64) - other)
+    return Agreement(
+        float((one.argmax(axis=1) == other.argmax(axis=1)).mean()), float(difference.max()), float(difference.mean())
+    )

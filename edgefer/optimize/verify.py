@@ -1,0 +1,122 @@
+"""The parity gate: each artifact runs in its real engine and must answer as what it was made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgefer import metrics
+from edgefer.bundle import Bundle
+from edgefer.runtime import engines
+
+MAX_DROP = 0.5
+"""Points of accuracy that an export may cost, and of top-1 agreement that a float one may lack."""
+MIN_INT8_AGREEMENT = 95.0
+"""Percent of pictures on which int8 must give the trained network's label.
+
+Rounding moves labels that were nearly undecided, as many to the right one as away from it: 2–3 % of FER2013's
+pictures change while accuracy stays. So accuracy is what --max-drop holds for int8, and this bound is there for
+the case that a broken model happens to score alike.
+"""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How one artifact in one engine compares with the trained network on the same pictures."""
+
+    artifact: str
+    """Its path in the bundle."""
+    format: str
+    precision: str
+    engine: str
+    engine_version: str
+    provider: str
+    n: int
+    agreement: float
+    """Percent of pictures with the same most likely label."""
+    max_difference: float
+    """Largest difference of a probability."""
+    accuracy: float
+    ci95: tuple[float, float]
+    macro_f1: float
+    parent_accuracy: float
+    drop_points: float
+    """Parent's accuracy minus the artifact's, in percentage points."""
+    passed: bool
+    reason: str
+    """Why it was refused; empty when it passed."""
+    int8_agreement: float | None = None
+    """Percent of pictures on which it agrees with the int8 TFLite model that it was translated from."""
+
+    def as_metrics(self) -> dict[str, Any]:
+        """Return its entry for the manifest."""
+        entry: dict[str, Any] = {"split": "validation", "n": self.n, "accuracy": self.accuracy, "ci95": list(self.ci95)}
+        entry |= {"macro_f1": self.macro_f1, "agreement_with_float": self.agreement / 100}
+        entry |= {"max_difference_from_float": self.max_difference, "drop_points": self.drop_points}
+        if self.int8_agreement is not None:
+            entry["agreement_with_int8_tflite"] = self.int8_agreement / 100
+        return entry | {"engine": self.engine, "engine_version": self.engine_version, "provider": self.provider}
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What artifacts are compared with: pictures, their labels, and what the trained network says."""
+
+    pictures: npt.NDArray[np.uint8]
+    """uint8 [n, 48, 48, 1]."""
+    labels: npt.NDArray[np.int64]
+    probabilities: npt.NDArray[np.float32]
+
+
+def verify(
+    bundle: Bundle, engine: str, precision: str, reference: Reference, max_drop: float = MAX_DROP
+) -> tuple[Parity, npt.NDArray[np.float32]]:
+    """Run the bundle's artifact of `precision` in `engine`; return the comparison and its probabilities.
+
+    A refusal is in the result, not an exception. Raises MissingDependencyError, EngineError, BundleError.
+    """
+    loaded = engines.open_engine(bundle, engine, precision)
+    try:
+        found = loaded.engine.run(reference.pictures)
+        version, provider = loaded.engine.version, loaded.engine.provider
+    finally:
+        loaded.engine.close()
+    measured = metrics.measure(found, reference.labels, bundle.labels)
+    parent = metrics.measure(reference.probabilities, reference.labels, bundle.labels).accuracy
+    compared = metrics.agree(found, reference.probabilities)
+    agreement, drop = 100 * compared.top1, 100 * (parent - measured.accuracy)
+    reason = _refusal(precision, agreement, drop, max_drop, bool(np.isfinite(found).all()))
+    parity = Parity(
+        artifact=loaded.artifact.path,
+        format=loaded.artifact.format,
+        precision=precision,
+        engine=engine,
+        engine_version=version,
+        provider=provider,
+        n=len(found),
+        agreement=agreement,
+        max_difference=compared.max_difference,
+        accuracy=measured.accuracy,
+        ci95=measured.ci95,
+        macro_f1=measured.macro_f1,
+        parent_accuracy=parent,
+        drop_points=drop,
+        passed=not reason,
+        reason=reason,
+    )
+    return parity, found
+
+
+def _refusal(precision: str, agreement: float, drop: float, max_drop: float, finite: bool) -> str:
+    """Return why an artifact is refused, or nothing."""
+    if not finite:
+        return "gives probabilities that are not numbers"
+    if drop > max_drop:
+        return f"loses {drop:.2f} points of accuracy; at most {max_drop:g} are allowed"
+    least = MIN_INT8_AGREEMENT if precision == "int8" else 100 - max_drop
+    if agreement < least:
+        return f"gives the trained network's label for {agreement:.2f} % of the pictures only; {least:g} % are needed"
+    return ""

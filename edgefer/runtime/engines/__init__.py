@@ -1,0 +1,133 @@
+"""Engines: one runtime a file, all with one contract.
+
+A file defines `FORMAT` (what it runs), `MODULE` (the package it needs), `EXTRA` (what brings that; None = the base
+install) and a class `Engine`. Pictures go in as uint8 [n, 48, 48, 1], probabilities come out as float32 [n, k];
+scale and zero point never leave the engine. Pictures run one by one: on a small processor a batch of these networks
+is no faster, and an answer never depends on which faces stand beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from edgefer import plugins
+from edgefer.bundle import Artifact, Bundle
+from edgefer.errors import EngineError, MissingDependencyError
+
+Pictures = npt.NDArray[np.uint8]
+Probabilities = npt.NDArray[np.float32]
+
+
+class Engine(Protocol):
+    """One loaded model in one runtime."""
+
+    provider: str
+    """What really runs it, such as `XNNPACK` or `CPUExecutionProvider`."""
+    version: str
+    """Version of the runtime."""
+
+    def run(self, pictures: Pictures) -> Probabilities:
+        """Return probabilities float32 [n, k] for pictures uint8 [n, h, w, 1]; raises EngineError for other input."""
+
+    def close(self) -> None:
+        """Release the model."""
+
+
+@dataclass(frozen=True)
+class LoadedEngine:
+    """An engine with the model that it holds and what it is called."""
+
+    engine: Engine
+    name: str
+    artifact: Artifact
+
+
+def engine_names() -> list[str]:
+    """Return every engine that edgefer knows, installed or not."""
+    return plugins.names(__name__)
+
+
+def load(name: str) -> ModuleType:
+    """Return the engine's module without importing its runtime; raises EngineError for an unknown name."""
+    return plugins.load(__name__, name, EngineError, "engine")
+
+
+def is_installed(name: str) -> bool:
+    """Return whether the engine's runtime is installed, without importing it."""
+    return plugins.installed(load(name).MODULE)
+
+
+def installed_engines() -> list[str]:
+    """Return the engines whose runtime is installed."""
+    return [name for name in engine_names() if is_installed(name)]
+
+
+def open_engine(bundle: Bundle, name: str, precision: str | None = None, threads: int = 1) -> LoadedEngine:
+    """Load the bundle's artifact for the engine `name`; without `precision`, int8 before fp16 before fp32.
+
+    Raises EngineError (unknown, or refuses the model), MissingDependencyError (names the extra), BundleError.
+    """
+    module = load(name)
+    if not is_installed(name):
+        extra = f"edgefer[{module.EXTRA}]" if module.EXTRA else "edgefer"
+        raise MissingDependencyError(
+            f"the engine {name} needs the package {module.MODULE.split('.')[0]!r}, which is not installed:"
+            f" pip install '{extra}'"
+        )
+    artifact = bundle.artifact(module.FORMAT, precision)
+    contents = [bundle.read(file) for file in (artifact.file, *artifact.companions)]
+    try:
+        engine = module.Engine(contents, max(1, threads))
+    except EngineError:
+        raise
+    except Exception as error:  # each runtime has its own exceptions; all mean that it refuses the model
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise EngineError(f"{name} cannot load {artifact.path}: {reason}") from error
+    size = bundle.preprocess.size
+    try:
+        probe = engine.run(np.zeros((1, size, size, 1), np.uint8))
+        if probe.shape != (1, len(bundle.labels)):
+            raise EngineError(
+                f"{artifact.path} gives {probe.shape[-1]} values in {name},"
+                f" but the bundle has {len(bundle.labels)} labels"
+            )
+    except BaseException:
+        engine.close()
+        raise
+    return LoadedEngine(engine, name, artifact)
+
+
+def choose(bundle: Bundle, preferred: Iterable[str]) -> tuple[str, list[str]]:
+    """Return the first engine of `preferred` that is installed and that the bundle has a model for, and why not others.
+
+    Raises EngineError when there is none.
+    """
+    notes: list[str] = []
+    formats = {a.format for a in bundle.artifacts}
+    for name in preferred:
+        module = load(name)
+        if not is_installed(name):
+            extra = f"edgefer[{module.EXTRA}]" if module.EXTRA else "edgefer"
+            notes.append(f"{name} is not installed (pip install '{extra}')")
+        elif module.FORMAT not in formats:
+            notes.append(f"{name} needs a {module.FORMAT} artifact, which the bundle lacks")
+        else:
+            return name, notes
+    if formats == {"keras"}:
+        raise EngineError(
+            f"{bundle.path} holds training weights only; make it runnable: edgefer export {bundle.path} --int8"
+        )
+    raise EngineError(f"no engine can run {bundle.path}: {'; '.join(notes) or 'none was named'}")
+
+
+def checked(pictures: Pictures) -> Pictures:
+    """Return `pictures`, contiguous, when they are uint8 [n, h, w, 1]; raises EngineError otherwise."""
+    if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[3] != 1:
+        raise EngineError(f"engines take uint8 [n, h, w, 1], found {pictures.dtype} {list(pictures.shape)}")
+    return np.ascontiguousarray(pictures)

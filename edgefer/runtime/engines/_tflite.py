@@ -1,0 +1,45 @@
+"""What ai-edge-litert and tflite-runtime share: the TensorFlow Lite interpreter's Python interface."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from edgefer.errors import EngineError
+from edgefer.runtime.engines import Pictures, Probabilities, checked
+
+
+class TFLiteEngine:
+    """A `.tflite` model in an interpreter: uint8 in; uint8, int8 or float32 out, given back as float32."""
+
+    def __init__(self, interpreter: Any, provider: str, version: str) -> None:
+        self.provider = provider
+        self.version = version
+        self._interpreter: Any = interpreter
+        interpreter.allocate_tensors()
+        inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+        if len(inputs) != 1 or len(outputs) != 1 or inputs[0]["dtype"] != np.uint8:
+            raise EngineError("the model must have one uint8 input and one output")
+        self._input = inputs[0]["index"]
+        self._shape = tuple(int(v) for v in inputs[0]["shape"])
+        self._output = outputs[0]["index"]
+        self._classes = int(outputs[0]["shape"][-1])
+        scale, zero = outputs[0]["quantization"]
+        self._scale, self._zero = (np.float32(scale), np.float32(zero)) if scale else (np.float32(1), np.float32(0))
+
+    def run(self, pictures: Pictures) -> Probabilities:
+        """Return probabilities float32 [n, k] for pictures uint8 [n, h, w, 1]."""
+        pictures = checked(pictures)
+        if pictures.shape[1:] != self._shape[1:]:
+            raise EngineError(f"the model takes pictures {list(self._shape[1:])}, found {list(pictures.shape[1:])}")
+        result = np.empty((len(pictures), self._classes), np.float32)
+        for i in range(len(pictures)):
+            self._interpreter.set_tensor(self._input, pictures[i : i + 1])
+            self._interpreter.invoke()
+            result[i] = self._interpreter.get_tensor(self._output)[0]
+        return (result - self._zero) * self._scale
+
+    def close(self) -> None:
+        """Release the interpreter."""
+        self._interpreter = None

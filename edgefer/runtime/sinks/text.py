@@ -1,0 +1,29 @@
+"""Lines for a person: one when what is seen changes."""
+
+from __future__ import annotations
+
+from typing import TextIO
+
+from edgefer.runtime.frames import Frame
+from edgefer.runtime.results import FrameResult
+
+
+class TextLines:
+    """Writes `time  #id label confidence` whenever the labels seen differ from the line before."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._last: object = None
+
+    def write(self, frame: Frame, result: FrameResult) -> None:
+        """Write one line if something changed."""
+        seen = (result.name, tuple((face.id, face.label) for face in result.faces))
+        if seen == self._last:
+            return
+        self._last = seen
+        faces = "   ".join(f"#{f.id} {f.label} {f.confidence:.0%}" for f in result.faces) or "no face"
+        self._stream.write(f"{result.time:8.2f} s  {faces}{f'   {result.name}' if result.name else ''}\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Do nothing: the stream is the caller's."""

@@ -1,0 +1,1 @@
+"""Training: data readers, architectures, recipes, and the loop that makes a bundle."""

@@ -1,0 +1,35 @@
+"""The edge family: small residual networks of plain 3×3 convolutions.
+
+Made of layers that quantization-aware training takes and that XNNPACK runs in one partition: convolution, batch
+normalisation, ReLU, add, average pooling, dense. Plain convolutions rather than depthwise ones: on int8 SIMD they
+reach far more of the arithmetic peak, and they train about five times faster on a CPU.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+# Each stage: (channels, stride of its first convolution, residual convolutions after it).
+VARIANTS: dict[str, tuple[tuple[int, int, int], ...]] = {
+    "edge-xs": ((8, 1, 0), (16, 2, 0), (32, 2, 1), (64, 2, 1)),
+    "edge-s": ((16, 1, 0), (32, 2, 0), (64, 2, 1), (128, 2, 2)),
+}
+
+
+def build(keras: Any, name: str, classes: int) -> Any:
+    """Return the network `name`: float32 [n, 48, 48, 1] in [0, 1] → float32 logits [n, classes]."""
+    layers = keras.layers
+
+    def conv(x: Any, channels: int, stride: int, label: str) -> Any:
+        x = layers.Conv2D(channels, 3, strides=stride, padding="same", use_bias=False, name=f"{label}_conv")(x)
+        return layers.BatchNormalization(momentum=0.97, epsilon=1e-3, name=f"{label}_bn")(x)
+
+    inputs = x = keras.Input((48, 48, 1), name="picture")
+    for i, (channels, stride, residuals) in enumerate(VARIANTS[name], start=1):
+        x = layers.ReLU(name=f"s{i}_relu")(conv(x, channels, stride, f"s{i}"))
+        for j in range(1, residuals + 1):
+            y = conv(x, channels, 1, f"s{i}r{j}")
+            x = layers.ReLU(name=f"s{i}r{j}_relu")(layers.Add(name=f"s{i}r{j}_add")([x, y]))
+    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    x = layers.Dropout(0.25, name="dropout")(x)
+    return keras.Model(inputs, layers.Dense(classes, name="logits")(x), name=name)
