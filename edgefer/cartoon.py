@@ -75,8 +75,8 @@ _EXPRESSIONS = {
         smile=-1.0, mouth_open=0.0, mouth_width=0.75, mouth_y=0.05, tear=1.0,
     ),
     "surprise": _Expression(
-        brow_inner=0.07, brow_outer=0.05, brow_arch=0.11, eye_open=1.2, eye_low=1.0, iris=1.0, smile=0.0,
-        mouth_open=0.4, mouth_width=0.65, mouth_y=0.06, tongue=0.5,
+        brow_inner=0.04, brow_outer=0.03, brow_arch=0.12, eye_open=1.15, eye_low=1.0, iris=0.8, smile=0.0,
+        mouth_open=0.4, mouth_width=0.75, mouth_y=0.06, tongue=0.5,
     ),
     "neutral": _Expression(),
 }  # fmt: skip
@@ -316,9 +316,10 @@ def _paint_eye(pen: _Pen, look: _Look, face: _Expression, side: int) -> None:
     if face.eye_open < 1.1:
         pen.line(crease[2:-2], look.skin * 0.5, 0.025)
     if face.tear > 0.3 and side == 1:
-        low = y + 0.26 + 0.1 * face.tear
-        drop = np.concatenate([[[x + 0.1, low - 0.15]], _ellipse(x + 0.1, low, 0.055, 0.07)[17:] , _ellipse(x + 0.1, low, 0.055, 0.07)[:9]])  # fmt: skip
-        pen.fill(drop, min(250.0, look.skin + 60))
+        low = y + 0.28 + 0.1 * face.tear
+        t = np.linspace(0, 2 * np.pi, 25)
+        drop = np.stack([x + 0.1 + 0.06 * np.sin(t) * np.sin(t / 2), low - 0.09 * np.cos(t)], 1)
+        pen.fill(drop, min(250.0, look.skin + 70))
         pen.line(drop, look.skin * 0.55, 0.018)
 
 

@@ -22,7 +22,7 @@ def calibration_faces(
     `count` is not positive.
     """
     if count < 1:
-        raise ExportError(f"calibration needs at least 1 face, found {count}; leave the number out to get the usual one")
+        raise ExportError(f"calibration needs at least 1 face, found {count}; the usual count is {CALIBRATION_FACES}")
     rng = np.random.default_rng(seed)
     # The k-th pictures of all classes come before the (k+1)-th of any.
     turn = np.empty(len(train), np.int64)

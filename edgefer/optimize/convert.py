@@ -138,7 +138,8 @@ def _probabilities(net: Any, pictures: Pictures) -> Probabilities:
     batches = [pictures[i : i + 256].astype(np.float32) / np.float32(255) for i in range(0, len(pictures), 256)]
     logits = np.concatenate([np.asarray(net(batch, training=False), np.float64) for batch in batches])
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+    probabilities: Probabilities = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+    return probabilities
 
 
 if __name__ == "__main__":

@@ -87,7 +87,7 @@ def _check(bundle: Bundle, formats: Sequence[str], precisions: Sequence[str], ma
         raise ExportError(f"nothing to export: name formats ({', '.join(FORMATS)}) and precisions (fp32, int8)")
     for precision in precisions:
         if precision not in PRECISIONS:
-            raise ExportError(f"there is no precision {precision!r} to export to; choose one of: {', '.join(PRECISIONS)}")
+            raise ExportError(f"cannot export to the precision {precision!r}; choose one of: {', '.join(PRECISIONS)}")
     if not max_drop >= 0:
         raise ExportError(f"max-drop must be 0 or more points, found {max_drop}")
     known = architectures.architecture_names()
@@ -112,7 +112,7 @@ def _weights(bundle: Bundle) -> bytes:
     for artifact in bundle.artifacts:
         if (artifact.format, artifact.precision) == ("keras", "fp32"):
             if not artifact.path.endswith(".weights.h5"):
-                raise ExportError(f"{bundle.path}: {artifact.path} is not a .weights.h5 file, the only form that is read")
+                raise ExportError(f"{bundle.path}: weights must be a .weights.h5 file, found {artifact.path}")
             return bundle.read(artifact.file)
     raise ExportError(
         f"{bundle.path} holds no trained weights (a keras artifact), which an export starts from;"
@@ -149,7 +149,8 @@ def _gate(
 
 def _artifacts(converted: Converted) -> tuple[tuple[Artifact, ...], dict[str, bytes]]:
     """Return manifest entries and contents of what was converted."""
-    artifacts, contents = [], {}
+    artifacts: list[Artifact] = []
+    contents: dict[str, bytes] = {}
     for (format, precision), files in converted.files.items():
         first, *others = [describe(name, data) for name, data in files.items()]
         artifacts.append(Artifact(first, format, precision, tuple(others)))

@@ -14,13 +14,15 @@ ENGINE = "openvino"
 
 
 def export(source: Source) -> tuple[bytes, ...]:
-    """Return the model's .xml and .bin, uint8 [1, 48, 48, 1] → float32 probabilities [1, classes]."""
+    """Return the model's .xml and .bin, uint8 [n, 48, 48, 1] → float32 probabilities [n, classes]; n is free."""
     import openvino
     from openvino.preprocess import PrePostProcessor
 
     core = source.folder / "core.tflite"
     core.write_bytes(source.core)
-    front = PrePostProcessor(openvino.convert_model(core))
+    model = openvino.convert_model(core)
+    model.reshape([-1, *list(model.input().shape)[1:]])
+    front = PrePostProcessor(model)
     front.input().tensor().set_element_type(openvino.Type.u8)
     front.input().preprocess().convert_element_type(openvino.Type.f32).scale(255.0)
     xml = source.folder / "model.xml"
