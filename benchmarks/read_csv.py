@@ -1,6 +1,6 @@
 """How fast `edgefer train` reads a FER2013 CSV: parsed the first time, from the cache the second.
 
-    python benchmarks/read_csv.py fer2013.csv
+python benchmarks/read_csv.py fer2013.csv
 """
 
 from __future__ import annotations

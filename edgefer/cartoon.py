@@ -60,15 +60,16 @@ _EXPRESSIONS = {
     ),
     "disgust": _Expression(
         brow_inner=-0.1, brow_outer=-0.05, brow_arch=-0.02, eye_open=0.4, eye_low=0.35, eye_slant=0.1, gaze=0.02,
-        smile=-0.45, mouth_open=0.2, mouth_width=0.85, mouth_y=-0.02, sneer=0.15, tongue=1.0, nose_wrinkle=1.0, folds=1.0,
+        smile=-0.45, mouth_open=0.2, mouth_width=0.85, mouth_y=-0.02, sneer=0.15, tongue=1.0, nose_wrinkle=1.0,
+        folds=1.0,
     ),
     "fear": _Expression(
         brow_inner=0.22, brow_outer=0.0, brow_arch=0.02, eye_open=1.25, eye_low=1.05, eye_slant=-0.15, iris=0.7,
         smile=-0.7, mouth_open=0.27, mouth_width=1.15, mouth_square=4.0, teeth=0.35, mouth_y=0.03,
     ),
     "happy": _Expression(
-        brow_inner=0.02, brow_outer=0.0, brow_arch=0.09, eye_open=0.85, eye_low=0.1, gaze=-0.03, smile=1.2, mouth_open=0.26,
-        mouth_width=1.25, teeth=0.55, tongue=0.5, mouth_y=-0.02, folds=0.35,
+        brow_inner=0.02, brow_outer=0.0, brow_arch=0.09, eye_open=0.85, eye_low=0.1, gaze=-0.03, smile=1.2,
+        mouth_open=0.26, mouth_width=1.25, teeth=0.55, tongue=0.5, mouth_y=-0.02, folds=0.35,
     ),
     "sad": _Expression(
         brow_inner=0.17, brow_outer=-0.13, brow_arch=0.0, eye_open=0.65, eye_low=0.9, eye_slant=-0.45, gaze=0.04,
@@ -117,7 +118,9 @@ def draw_face(emotion: str, rng: np.random.Generator, size: int = 48) -> Pixels:
     angle = float(rng.normal(0, 4))
     big = size * 4
     canvas = _backdrop(big, rng)
-    pen = _Pen(canvas, np.zeros_like(canvas), big / 2 * scale, angle, (big / 2 * (1 + shift[0]), big / 2 * (1 + shift[1])))
+    pen = _Pen(
+        canvas, np.zeros_like(canvas), big / 2 * scale, angle, (big / 2 * (1 + shift[0]), big / 2 * (1 + shift[1]))
+    )
     _paint_head(pen, look, expression)
     grey = cv2.resize(pen.canvas, (size, size), interpolation=cv2.INTER_AREA).astype(np.float32)
     grey = (grey - 128) * rng.uniform(0.75, 1.15) + 128 + rng.uniform(-22, 22)
@@ -140,8 +143,8 @@ def clip(
 ) -> Iterator[tuple[Pixels, list[str]]]:
     """Yield `frames` pictures, uint8 BGR [h, w, 3], with the emotion of every face in them, left to right.
 
-    `faces` heads (1 to 4) sway slowly and change emotion about every two seconds at 25 frames a second; a head keeps its
-    look. `size` is width and height in pixels. Raises ValueError when there is no room for the heads.
+    `faces` heads (1 to 4) sway slowly and change emotion about every two seconds at 25 frames a second; a head keeps
+    its look. `size` is width and height in pixels. Raises ValueError when there is no room for the heads.
     """
     width, height = size
     if frames < 0 or not 1 <= faces <= 4:
@@ -187,9 +190,7 @@ class _Actor:
 class _Pen:
     """Draws shapes given in face units on a grey canvas, and what belongs to the head on a mask as well."""
 
-    def __init__(
-        self, canvas: Pixels, mask: Pixels, scale: float, angle: float, centre: tuple[float, float]
-    ) -> None:
+    def __init__(self, canvas: Pixels, mask: Pixels, scale: float, angle: float, centre: tuple[float, float]) -> None:
         self.canvas, self.mask, self.scale = canvas, mask, scale
         turn = np.deg2rad(angle)
         self.matrix = scale * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
@@ -198,7 +199,7 @@ class _Pen:
     def pixels(self, points: Points) -> npt.NDArray[np.int32]:
         """Return points [n, 2] of face units as OpenCV's fixed-point pixels."""
         placed = points @ self.matrix.T + self.centre
-        return np.rint(placed * (1 << _SUBPIXEL)).astype(np.int32)
+        return np.asarray(np.rint(placed * (1 << _SUBPIXEL)), np.int32)
 
     def fill(self, points: Points, tone: float, outline: bool = False, within: Pixels | None = None) -> None:
         """Fill a polygon; `outline` adds it to the head's mask, `within` limits it to where that is not 0."""
@@ -329,7 +330,8 @@ def _paint_brow(pen: _Pen, look: _Look, face: _Expression, side: int) -> None:
     rise = face.brow_inner * (1 - t) + face.brow_outer * t + face.brow_arch * 4 * t * (1 - t)
     y = look.eye_y - 0.255 - rise
     half = look.brow_width * (0.6 - 0.35 * t**2)
-    pen.fill(np.concatenate([np.stack([x, y - half], 1), np.stack([x, y + half], 1)[::-1]]), min(60.0, look.hair, look.skin * 0.45))  # fmt: skip
+    tone = min(60.0, look.hair, look.skin * 0.45)
+    pen.fill(np.concatenate([np.stack([x, y - half], 1), np.stack([x, y + half], 1)[::-1]]), tone)
 
 
 def _paint_nose(pen: _Pen, look: _Look, face: _Expression) -> None:
@@ -374,8 +376,8 @@ def _paint_mouth(pen: _Pen, look: _Look, face: _Expression) -> None:
         inside = pen.shape_mask(shape)
         pen.fill(shape, 22, within=inside)
         if face.tongue > 0.2:
-            low = float(lower.max())
-            pen.fill(_ellipse(0, low, 0.2 * face.mouth_width, face.tongue * 0.4 * float((lower - upper).max())), 95, within=inside)  # fmt: skip
+            thick = face.tongue * 0.4 * float((lower - upper).max())
+            pen.fill(_ellipse(0, float(lower.max()), 0.2 * face.mouth_width, thick), 95, within=inside)
         if face.teeth > 0.1:
             edge = np.stack([x, upper + (lower - upper) * min(1.0, face.teeth)], 1)
             pen.fill(np.concatenate([inner, edge[::-1]]), 232, within=inside)
@@ -385,7 +387,9 @@ def _paint_mouth(pen: _Pen, look: _Look, face: _Expression) -> None:
                     pen.line(np.array([[x[k], upper[k]], [x[k], lower[k]]]), 110, 0.018)
     else:
         pen.line(np.stack([x, middle], 1), min(40.0, look.skin * 0.3), 0.045)
-    pen.line(np.array([[-0.14, 0.0], [0.0, 0.015], [0.14, 0.0]]) + [0, float(lower.max()) + 0.11], look.skin * 0.65, 0.03)
+    pen.line(
+        np.array([[-0.14, 0.0], [0.0, 0.015], [0.14, 0.0]]) + [0, float(lower.max()) + 0.11], look.skin * 0.65, 0.03
+    )
 
 
 def _random_look(rng: np.random.Generator) -> _Look:
@@ -453,7 +457,7 @@ def _room(width: int, height: int, seed: int) -> Pixels:
     down = np.linspace(0, 1, height)[:, None, None]
     across = np.linspace(-1, 1, width)[None, :, None]
     wall = high + (low - high) * (0.25 + 0.75 * down) - 18 * across**2
-    return (wall + rng.normal(0, 1.2, (height, width, 1))).clip(0, 255).astype(np.uint8)
+    return np.asarray((wall + rng.normal(0, 1.2, (height, width, 1))).clip(0, 255), np.uint8)
 
 
 def _place(
@@ -466,7 +470,9 @@ def _place(
     canvas = np.full((reach * 4, reach * 4), 128, np.uint8)
     pen = _Pen(canvas, np.zeros_like(canvas), scale * 2, 0.0, inner)
     pen.fill(_ellipse(0, 2.2, 1.35, 0.95), 62, outline=True)
-    pen.fill(np.array([[-0.42, 0.6], [0.42, 0.6], [0.46, 1.35], [0, 1.5], [-0.46, 1.35]]), look.skin * 0.68, outline=True)
+    pen.fill(
+        np.array([[-0.42, 0.6], [0.42, 0.6], [0.46, 1.35], [0, 1.5], [-0.46, 1.35]]), look.skin * 0.68, outline=True
+    )
     body = pen.mask.copy()
     pen.mask[:] = 0
     head = _Pen(pen.canvas, pen.mask, scale * 2, angle, inner)

@@ -48,9 +48,11 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="edgefer")
-@click.option("-v", "--verbose", is_flag=True, help="Show the whole traceback of an error, and what native libraries say.")
+@click.option(
+    "-v", "--verbose", is_flag=True, help="Show the whole traceback of an error, and what native libraries say."
+)
 def cli(verbose: bool) -> None:
-    """edgefer: facial emotions from training data to a camera on a small board.
+    r"""edgefer: facial emotions from training data to a camera on a small board.
 
     \b
     Begin with:

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 bundle_argument = click.argument("bundle", required=False, type=click.Path(path_type=Path))
 device_option = click.option(
-    "--device", metavar="NAME", help="Device profile, such as rpi5 or jetson [default: this machine's; see edgefer devices]."
+    "--device",
+    metavar="NAME",
+    help="Device profile, such as rpi5 or jetson [default: this machine's; see edgefer devices].",
 )
 precision_option = click.option(
     "--precision", type=click.Choice(["int8", "fp16", "fp32"]), help="[default: int8 where the bundle has it]"

@@ -12,7 +12,7 @@ from edgefer.commands._shared import json_flag, print_json
 @click.command()
 @json_flag
 def command(as_json: bool) -> None:
-    """List the device profiles and which one this machine is (marked with *).
+    r"""List the device profiles and which one this machine is (marked with *).
 
     \b
     Example:
@@ -28,5 +28,6 @@ def command(as_json: bool) -> None:
         return
     click.echo(f"  {'name':<18} {'threads':>7}  {'engines in order of preference':<52} device")
     for profile, here in profiles:
-        click.echo(f"{'*' if here else ' '} {profile.name:<18} {profile.threads:>7}  {', '.join(profile.engines):<52} {profile.title}")
+        engines = ", ".join(profile.engines)
+        click.echo(f"{'*' if here else ' '} {profile.name:<18} {profile.threads:>7}  {engines:<52} {profile.title}")
     click.echo(f"\ninstalled engines: {', '.join(installed)}")

@@ -6,17 +6,40 @@ from pathlib import Path
 
 import click
 
-from edgefer.commands._shared import bar, bundle_argument, device_option, json_flag, open_preferred, precision_option, print_json, profile_for, say
+from edgefer.commands._shared import (
+    bar,
+    bundle_argument,
+    device_option,
+    json_flag,
+    open_preferred,
+    precision_option,
+    print_json,
+    profile_for,
+    say,
+)
 
 
 @click.command()
 @bundle_argument
-@click.option("--data", required=True, type=click.Path(path_type=Path), help="Any form that edgefer train reads; .npz with images and labels among them.")
-@click.option("--split", type=click.Choice(["train", "validation", "test", "all"]), help="[default: test, else validation, else everything]")
+@click.option(
+    "--data",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Any form that edgefer train reads; .npz with images and labels among them.",
+)
+@click.option(
+    "--split",
+    type=click.Choice(["train", "validation", "test", "all"]),
+    help="[default: test, else validation, else everything]",
+)
 @device_option
-@click.option("--engine", metavar="NAME", help="litert, onnxruntime, openvino or tflite-runtime [default: the device's choice]")
+@click.option(
+    "--engine", metavar="NAME", help="litert, onnxruntime, openvino or tflite-runtime [default: the device's choice]"
+)
 @precision_option
-@click.option("--png", type=click.Path(path_type=Path, dir_okay=False), help="Draw the confusion matrix into this file.")
+@click.option(
+    "--png", type=click.Path(path_type=Path, dir_okay=False), help="Draw the confusion matrix into this file."
+)
 @json_flag
 def command(
     bundle: Path | None,
@@ -28,7 +51,7 @@ def command(
     png: Path | None,
     as_json: bool,
 ) -> None:
-    """Measure the accuracy of a bundle on labelled faces: the very artifact in the very engine, picture by picture.
+    r"""Measure the accuracy of a bundle on labelled faces: the very artifact in the very engine, picture by picture.
 
     \b
     Examples:

@@ -10,19 +10,37 @@ from types import FrameType
 
 import click
 
-from edgefer.commands._shared import bundle_argument, device_option, json_flag, open_preferred, precision_option, profile_for, say
+from edgefer.commands._shared import (
+    bundle_argument,
+    device_option,
+    json_flag,
+    open_preferred,
+    precision_option,
+    profile_for,
+    say,
+)
 
 
 @click.command()
 @bundle_argument
-@click.option("--source", metavar="URI", help="Camera (0, /dev/video0), stream (rtsp://, http://), video, picture, folder, or demo. [default: the device's camera]")
+@click.option(
+    "--source",
+    metavar="URI",
+    help="Camera (0, /dev/video0), stream (rtsp://, http://), video, picture, folder, demo [default: the device's]",
+)
 @device_option
-@click.option("--engine", metavar="NAME", help="litert, onnxruntime, openvino or tflite-runtime [default: the device's choice]")
+@click.option(
+    "--engine", metavar="NAME", help="litert, onnxruntime, openvino or tflite-runtime [default: the device's choice]"
+)
 @precision_option
 @click.option("--threads", type=click.IntRange(1, 256), help="Threads of the engine [default: the device's choice]")
-@click.option("--detector", default="haar", show_default=True, help="haar, or none for pictures that are faces already.")
+@click.option(
+    "--detector", default="haar", show_default=True, help="haar, or none for pictures that are faces already."
+)
 @json_flag
-@click.option("--record", metavar="FILE.mp4", type=click.Path(path_type=Path, dir_okay=False), help="Write the annotated video.")
+@click.option(
+    "--record", metavar="FILE.mp4", type=click.Path(path_type=Path, dir_okay=False), help="Write the annotated video."
+)
 @click.option("--show", is_flag=True, help="Show a window (needs opencv-python and a display).")
 @click.option("--frames", type=click.IntRange(min=1), help="Stop after so many frames.")
 def command(
@@ -38,7 +56,7 @@ def command(
     show: bool,
     frames: int | None,
 ) -> None:
-    """Read emotions from a camera, a video or pictures. Without BUNDLE, the model that ships is used.
+    r"""Read emotions from a camera, a video or pictures. Without BUNDLE, the model that ships is used.
 
     With --json, each frame is one object on standard output:
     {"frame": n, "time": s, "faces": [{"box": [x, y, w, h], "id": n, "label": "happy", "confidence": p, "scores": {…}}]}
@@ -66,7 +84,10 @@ def command(
         frames_in = stack.enter_context(open_source(source or profile.camera))
         loaded = open_preferred(opened, profile, engine, precision, threads)
         stack.callback(loaded.engine.close)
-        say(f"{opened.name} ({loaded.artifact.precision}) on {loaded.name} {loaded.engine.version} / {loaded.engine.provider}, profile {profile.name}")
+        say(
+            f"{opened.name} ({loaded.artifact.precision}) on {loaded.name} {loaded.engine.version}"
+            f" / {loaded.engine.provider}, profile {profile.name}"
+        )
         sinks: list[Sink] = []
         if as_json:
             from edgefer.runtime.sinks.jsonl import JsonLines
@@ -90,7 +111,10 @@ def command(
         summary = run(frames_in, pipeline, sinks, max_frames=frames, stopped=stop.asked)
     stages = ", ".join(f"{stage} {ms:.2f}" for stage, ms in summary.stage_p50_ms.items())
     skipped = f", {summary.skipped} unreadable and skipped" if summary.skipped else ""
-    say(f"{summary.frames} frames{skipped}, {summary.frames_per_second:.1f} frames/s, {summary.faces} faces; ms p50: {stages}")
+    say(
+        f"{summary.frames} frames{skipped}, {summary.frames_per_second:.1f} frames/s, {summary.faces} faces;"
+        f" ms p50: {stages}"
+    )
     if record:
         say(f"annotated video: {record}")
     if stop.signal == signal.SIGINT:

@@ -15,10 +15,17 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--data", required=True, type=click.Path(path_type=Path), help="fer2013.csv, a folder a class, a .npz, or a folder with train.npz and validation.npz.")
+@click.option(
+    "--data",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="fer2013.csv, a folder a class, a .npz, or a folder with train.npz and validation.npz.",
+)
 @click.option("--arch", metavar="NAME", help="Architecture, such as edge-s or edge-xs [default: the recipe's]")
 @click.option("--recipe", metavar="NAME|FILE.toml", help="Recipe [default: the architecture's own, else edge-s]")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The bundle to write, such as happy.edgefer.")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="The bundle to write, such as happy.edgefer."
+)
 @click.option("--epochs", type=click.IntRange(min=1), help="[default: the recipe's, as for all below]")
 @click.option("--batch", type=click.IntRange(min=1))
 @click.option("--learning-rate", type=float)
@@ -39,7 +46,7 @@ def command(
     resume: bool,
     as_json: bool,
 ) -> None:
-    """Train a model on labelled faces and write a bundle.
+    r"""Train a model on labelled faces and write a bundle.
 
     Every epoch is kept on disk beside --out: after Ctrl-C, a crash or a power cut, give the same command with --resume.
 
@@ -65,21 +72,27 @@ def command(
     total = sum(len(s) for s in splits.values())
     skipped = sum(s.skipped for s in splits.values())
     seconds = time.monotonic() - start
-    say(f"{total:,} pictures in {seconds:.1f} s ({total / seconds:,.0f} a second)" + (f"; {skipped} unreadable and skipped" if skipped else ""))
+    say(
+        f"{total:,} pictures in {seconds:.1f} s ({total / seconds:,.0f} a second)"
+        + (f"; {skipped} unreadable and skipped" if skipped else "")
+    )
     train, validation = datasets.for_training(splits, settings.seed)
     load_keras()
     say(f"{settings.arch}: {len(train):,} to train on, {len(validation):,} to choose by, {settings.epochs} epochs")
-    show = _Progress(settings.epochs)
+    show = Progress(settings.epochs)
     bundle = train_bundle(train, validation, settings, out, resume=resume, on_step=show.step, on_epoch=show.epoch)
     figures = next(iter(bundle.metrics.values()))
     low, high = figures["ci95"]
-    say(f"validation accuracy {figures['accuracy']:.4f} (95 % {low:.4f}–{high:.4f}, n = {figures['n']}), epoch {figures['best_epoch']}")
+    say(
+        f"validation accuracy {figures['accuracy']:.4f} (95 % {low:.4f}–{high:.4f}, n = {figures['n']}),"
+        f" epoch {figures['best_epoch']}"
+    )
     say(f"wrote {out}; next: edgefer export {out} --int8 --data {data}")
     if as_json:
         print_json({"bundle": str(out), **figures})
 
 
-class _Progress:
+class Progress:
     """One line that counts steps while an epoch runs, and stays with the epoch's figures."""
 
     def __init__(self, epochs: int) -> None:
@@ -94,7 +107,8 @@ class _Progress:
         if self._terminal and (step % 5 == 0 or step == steps):
             filled = round(24 * step / steps)
             left = (time.monotonic() - self._start) / step * (steps - step)
-            text = f"epoch {epoch:3}/{self._epochs} [{'#' * filled}{'-' * (24 - filled)}] {left:4.0f} s  loss {loss:.3f}  accuracy {accuracy:.3f}"
+            done = "#" * filled + "-" * (24 - filled)
+            text = f"epoch {epoch:3}/{self._epochs} [{done}] {left:4.0f} s  loss {loss:.3f}  accuracy {accuracy:.3f}"
             click.echo(f"\r{text}", nl=False, err=True)
 
     def epoch(self, report: EpochReport, is_best: bool) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgefer import plugins
+from edgefer import __version__, plugins
 from edgefer.bundle import MANIFEST, Artifact, Bundle, describe, write_bundle
 from edgefer.errors import BundleError, ExportError, MissingDependencyError
 from edgefer.metrics import agree
@@ -140,8 +140,9 @@ def _gate(
             parities.append(parity)
     refused = [f"{p.artifact} in {p.engine} {p.reason}" for p in parities if not p.passed]
     if refused:
+        n = len(reference.pictures)
         raise ExportError(
-            f"refused, measured on {len(reference.pictures)} pictures: {'; '.join(refused)}."
+            f"refused, measured on {n} pictures (one is {100 / n:.2f} points): {'; '.join(refused)}."
             " Nothing was written; train with other settings, or allow more with --max-drop"
         )
     return tuple(parities)
@@ -190,8 +191,8 @@ def _extras(bundle: Bundle) -> Mapping[str, bytes]:
 
 
 def _versions() -> dict[str, str]:
-    """Return the versions of the tools that are installed."""
-    found = {}
+    """Return the versions of edgefer and of the tools that are installed."""
+    found = {"edgefer": __version__}
     for name in TOOLS:
         try:
             found[name] = metadata.version(name)

@@ -1,4 +1,4 @@
-"""One frame through detector, tracker, preprocessing and model: the path that a camera, a benchmark and a demo share."""
+"""One frame through detector, tracker, preprocessing and model: the path of camera, benchmark and demo."""
 
 from __future__ import annotations
 

@@ -17,7 +17,9 @@ def load_keras() -> Any:
     if "KERAS_BACKEND" not in os.environ:
         found = [b for b in BACKENDS if plugins.installed(b)]
         if not found:
-            raise MissingDependencyError("training needs TensorFlow, which is not installed: pip install 'edgefer[train]'")
+            raise MissingDependencyError(
+                "training needs TensorFlow, which is not installed: pip install 'edgefer[train]'"
+            )
         os.environ["KERAS_BACKEND"] = found[0]
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with native_chatter_silenced():  # TensorFlow announces itself on file descriptor 2, whatever the log level

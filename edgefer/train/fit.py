@@ -114,9 +114,7 @@ def fit(
         # Keras leaves the averaged weights in the model when `fit` ends; `watch` kept the raw ones to go on with.
         averaged, loss, accuracy = _validate(keras, model, net, train.images[rows[: 16 * batch]], batch, validation)
         net.set_weights(watch.raw)
-        report = EpochReport(
-            epoch, logs["loss"][0], logs["accuracy"][0], loss, accuracy, time.perf_counter() - start
-        )
+        report = EpochReport(epoch, logs["loss"][0], logs["accuracy"][0], loss, accuracy, time.perf_counter() - start)
         history.append(report)
         is_best = accuracy > best_accuracy
         if is_best:
@@ -168,10 +166,10 @@ def _compile(keras: Any, recipe: Recipe, classes: int, steps: int) -> tuple[Any,
 def _validate(
     keras: Any, model: Any, net: Any, pictures: npt.NDArray[np.uint8], batch: int, validation: Dataset
 ) -> tuple[Arrays, float, float]:
-    """Return (weights of `net`, loss, accuracy on `validation`) after refreshing its batch-normalisation statistics
-    on `pictures`, training pictures in random order.
+    """Return (weights of `net`, loss, accuracy on `validation`) after refreshing its batch normalisation.
 
-    The statistics were gathered under the raw weights and do not fit averaged ones (Izmailov et al., 2018, §3.2).
+    That is done on `pictures`, training pictures in random order: the statistics were gathered under
+    the raw weights and do not fit averaged ones (Izmailov et al., 2018, §3.2).
     """
     layers = [layer for layer in net.layers if isinstance(layer, keras.layers.BatchNormalization)]
     usual = [layer.momentum for layer in layers]
@@ -219,7 +217,7 @@ def _watch(keras: Any, net: Any, steps: int, report: StepProgress | None) -> Any
 
     class Watch(keras.callbacks.Callback):  # type: ignore[misc, name-defined, unused-ignore]
         epoch = 0
-        raw: Arrays = []
+        raw: Arrays
 
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
             self.epoch = epoch + 1
@@ -259,7 +257,9 @@ def _restore(path: Path, fingerprint: str, model: Any) -> tuple[Arrays, list[Epo
         raise TrainError(f"{path} is not a readable training state: {error}; remove it and start again") from error
     if meta["fingerprint"] != fingerprint:
         raise TrainError(f"{path} is the state of another run (other data or recipe); remove it, or use another --out")
-    for variable, value in zip(_variables(model), [v for k, v in arrays.items() if k.startswith("model/")], strict=True):
+    for variable, value in zip(
+        _variables(model), [v for k, v in arrays.items() if k.startswith("model/")], strict=True
+    ):
         variable.assign(value)
     best = [v for k, v in arrays.items() if k.startswith("best/")]
     return best, [EpochReport(**r) for r in meta["history"]]

@@ -76,6 +76,7 @@ def write_trained(result: FitResult, train: Dataset, validation: Dataset, recipe
         "epochs": len(result.history),
         "train_seconds": round(result.seconds, 1),
         "train_pictures": len(train),
+        "parameters": int(result.model.count_params()),
     }
     bundle = Bundle(
         path=out,
