@@ -78,9 +78,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.ClickException as error:
         error.show()
         code = error.exit_code
-    except BrokenPipeError:  # the reader of standard output went away, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        code = 0
     except EdgeferError as error:
         code = _fail(str(error), 1)
     except OSError as error:

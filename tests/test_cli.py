@@ -145,7 +145,7 @@ def test_run_without_what_it_needs(tmp_path: Path) -> None:
     fails(edgefer("run", "--source", "99"), "99", "camera")
     fails(edgefer("run", "--source", tmp_path / "no.mp4"), "no.mp4")
     fails(edgefer("run", "--source", "ftp://x/y"), "ftp://x/y")
-    fails(edgefer("run", "--source", tmp_path), "pictures")
+    fails(edgefer("run", "--source", tmp_path), "no picture")
     fails(edgefer("run", "--source", "demo:5", "--engine", "no-such"), "no-such", "litert")
     fails(edgefer("run", "--source", "demo:5", "--detector", "no-such"), "haar")
     fails(edgefer("run", "--source", "demo:5", "--device", "toaster"), "toaster", "rpi5")

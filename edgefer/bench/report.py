@@ -9,25 +9,15 @@ import base64
 import html
 import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from edgefer import files, plugins
-from edgefer.bench import accuracy
+from edgefer.bench._blocks import TITLE, Block, Facts, Heading, Plot, Target, Text, blocks
 from edgefer.bench.accuracy import Evaluation
-from edgefer.bench.record import KINDS, BenchRecord, Measurement
+from edgefer.bench.record import BenchRecord, Measurement
 from edgefer.errors import RecordError
 
-TITLE = "edgefer benchmark report"
-WARNING = "Figures hold for the machine that they were taken on: a host's figure is not a device's."
-KIND_NOTES = {
-    "measured": "Timed on the machine itself.",
-    "emulated": "Run under an emulator: results and instruction counts count, milliseconds say nothing about a device.",
-    "estimated": "Calculated, not measured.",
-}
-SCOPES = {"model": "model, batch 1", "pipeline": "pipeline, without capture"}
 LEFT_COLUMNS = frozenset({"engine", "provider", "artifact", "detector", "stage", "class", "bundle"})
 
 STYLE = """
@@ -69,7 +59,7 @@ def write_report(records: Sequence[BenchRecord], path: Path, evaluations: Sequen
 
 def render_html(records: Sequence[BenchRecord], evaluations: Sequence[Evaluation] = ()) -> str:
     """Return one page that needs no other file; raises MissingDependencyError without matplotlib."""
-    body = "\n".join(_html_block(block) for block in _blocks(records, evaluations))
+    body = "\n".join(_html_block(block) for block in blocks(records, evaluations))
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
@@ -79,220 +69,11 @@ def render_html(records: Sequence[BenchRecord], evaluations: Sequence[Evaluation
 
 def render_markdown(records: Sequence[BenchRecord], evaluations: Sequence[Evaluation] = ()) -> str:
     """Return the same without plots, as Markdown."""
-    texts = [_md_block(block) for block in _blocks(records, evaluations)]
+    texts = [_md_block(block) for block in blocks(records, evaluations)]
     return "\n\n".join(text for text in texts if text) + "\n"
 
 
-@dataclass(frozen=True)
-class _Heading:
-    text: str
-    level: int
-
-
-@dataclass(frozen=True)
-class _Text:
-    text: str
-    style: str = ""
-    """`note`, `bad` or `code`."""
-
-
-@dataclass(frozen=True)
-class _Facts:
-    facts: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True)
-class _Table:
-    head: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    invalid: frozenset[int] = frozenset()
-    """Rows that are no evidence."""
-
-
-@dataclass(frozen=True)
-class _Plot:
-    title: str
-    target: _Target
-    scope: str
-
-
-_Block = _Heading | _Text | _Facts | _Table | _Plot
-
-
-def _blocks(records: Sequence[BenchRecord], evaluations: Sequence[Evaluation]) -> Iterator[_Block]:
-    """Yield what a report says, in order and unescaped."""
-    yield _Heading(TITLE, 1)
-    yield _Text(WARNING, "note")
-    for target in _targets(records):
-        yield _Heading(target.title, 2)
-        yield _Text(KIND_NOTES[target.kind], "note")
-        for record in target.records:
-            if not record.valid:
-                yield _Text(f"Not valid: {_label(record)}: {'; '.join(record.invalid_reasons)}", "bad")
-        for scope, heading in SCOPES.items():
-            rows = target.rows(scope)
-            if not rows:
-                continue
-            invalid = frozenset(i for i, (record, _) in enumerate(rows) if not record.valid)
-            yield _Heading(heading, 3)
-            yield _Table(*_figures(rows, scope, target.several_bundles), invalid)
-            yield _Plot(f"{heading}: p50 and p99 of each row of the table", target, scope)
-            if scope == "pipeline":
-                yield _Heading("stages, p50 ms", 3)
-                yield _Table(*_stages(rows), invalid)
-        if target.kind == "emulated":
-            yield _Table(*_emulated(target))
-        for record in target.records:
-            yield _Heading(_label(record), 3)
-            yield _Facts(tuple(_facts(record)))
-            yield _Text(record.command, "code")
-    for evaluation in evaluations:
-        runtime = f"{evaluation.engine} {evaluation.engine_version}"
-        a = evaluation.accuracy
-        yield _Heading(f"accuracy of {evaluation.artifact} in {runtime}, split {evaluation.split}", 2)
-        yield _Text(
-            f"accuracy {a.accuracy:.4f} (95 % interval {a.ci95[0]:.4f}–{a.ci95[1]:.4f}, n = {a.n}),"
-            f" macro F1 {a.macro_f1:.4f}, weighted F1 {a.weighted_f1:.4f}"
-        )
-        head, *rows_by_class = accuracy.class_rows(evaluation)
-        yield _Table(head, rows_by_class)
-
-
-@dataclass(frozen=True)
-class _Target:
-    """Records of one kind from one machine."""
-
-    kind: str
-    device: str
-    machine: str
-    records: tuple[BenchRecord, ...]
-
-    @property
-    def title(self) -> str:
-        return f"{self.device} – {self.machine} – {self.kind}"
-
-    @property
-    def several_bundles(self) -> bool:
-        return len({r.bundle.digest for r in self.records}) > 1
-
-    def rows(self, scope: str) -> list[tuple[BenchRecord, Measurement]]:
-        """Return its measurements of a scope: evidence first, few faces before many, fastest first."""
-        found = [(r, m) for r in self.records for m in r.measurements if m.scope == scope]
-        return sorted(found, key=lambda rm: (not rm[0].valid, rm[1].faces or 0, rm[1].latency.p50))
-
-
-def _targets(records: Iterable[BenchRecord]) -> list[_Target]:
-    """Return the records by kind and machine; two kinds or two machines never share a table."""
-    groups: dict[tuple[str, str, str], list[BenchRecord]] = {}
-    for record in records:
-        before = record.environment["before"]
-        about = [_words(before[key]) for key in ("model", "cpu", "machine") if before.get(key)]
-        about += [f"{_words(before['cores'])} cores"] if before.get("cores") else []
-        groups.setdefault((record.kind, record.device, ", ".join(about) or "unknown machine"), []).append(record)
-    order = sorted(groups, key=lambda key: (KINDS.index(key[0]), *key[1:]))
-    return [_Target(*key, tuple(groups[key])) for key in order]
-
-
-def _label(record: BenchRecord) -> str:
-    return f"{record.bundle.name} ({record.bundle.digest[:8]}), {record.created}{', quick' if record.quick else ''}"
-
-
-def _figures(
-    rows: Sequence[tuple[BenchRecord, Measurement]], scope: str, several_bundles: bool
-) -> tuple[list[str], list[list[str]]]:
-    """Return the head and the rows of the table of a scope."""
-    lines = []
-    for record, m in rows:
-        marks = ("" if record.valid else " – NOT VALID") + (" – quick" if record.quick else "")
-        line = {"bundle": record.bundle.name} if several_bundles else {}
-        line |= {
-            "engine": f"{m.engine} {m.engine_version}{marks}",
-            "provider": m.provider,
-            "artifact": f"{m.artifact} ({m.precision})",
-            "kB": f"{m.bytes / 1000:.0f}",
-            "threads": str(m.threads),
-        }
-        if scope == "model":
-            line |= {"load ms": _ms(m.load_ms), "first ms": _ms(m.first_ms)}
-        else:
-            line |= {"detector": m.detector or "–", "faces": _faces(m)}
-        line |= {"p50 ms": _ms(m.latency.p50), "p90 ms": _ms(m.latency.p90), "p99 ms": _ms(m.latency.p99)}
-        if scope == "pipeline":
-            line["fps"] = f"{1000 / m.latency.mean:.1f}" if m.latency.mean else "–"
-        lines.append(line)
-    return list(lines[0]), [list(line.values()) for line in lines]
-
-
-def _faces(m: Measurement) -> str:
-    """Return how many faces there were, and how many of them were found where that differs."""
-    drawn = "–" if m.faces is None else str(m.faces)
-    if m.faces is None or m.faces_found is None or abs(m.faces_found - m.faces) < 0.05:
-        return drawn
-    return f"{drawn} (found {m.faces_found:.1f})"
-
-
-def _ms(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.3f}" if value < 10 else f"{value:.1f}"
-
-
-def _stages(rows: Sequence[tuple[BenchRecord, Measurement]]) -> tuple[list[str], list[list[str]]]:
-    """Return the head and the rows of the table of stages."""
-    stages = list(dict.fromkeys(stage for _, m in rows for stage in m.stages_ms or {}))
-    lines = []
-    for _, m in rows:
-        figures = m.stages_ms or {}
-        times = [_ms(figures[stage]["p50"]) if stage in figures else "–" for stage in stages]
-        lines.append([m.engine, f"{m.artifact} ({m.precision})", str(m.threads), _faces(m), *times])
-    return ["engine", "artifact", "threads", "faces", *stages], lines
-
-
-def _emulated(target: _Target) -> tuple[list[str], list[list[str]]]:
-    lines = [
-        [r.bundle.name, "yes" if r.bit_identical else "NO", f"{r.instructions_per_inference or 0:,}"]
-        for r in target.records
-    ]
-    return ["bundle", "bit-identical to the host", "instructions per inference"], lines
-
-
-def _facts(record: BenchRecord) -> list[tuple[str, str]]:
-    """Return what the record was taken on, in words; what is not known is left out."""
-    before, after = record.environment["before"], record.environment["after"]
-    facts = [("architecture", record.bundle.architecture), ("labels", ", ".join(record.bundle.labels))]
-    for key in (
-        "model",
-        "cpu",
-        "cores",
-        "memory_mib",
-        "kernel",
-        "libc",
-        "python",
-        "packages",
-        "governors",
-        "power_mode",
-    ):
-        if before.get(key):
-            facts.append((key.replace("_mib", ", MiB").replace("_", " "), _words(before[key])))
-    for key in ("frequencies_mhz", "temperatures_c", "load_average", "throttled"):
-        if before.get(key) or after.get(key):
-            name = key.replace("_mhz", ", MHz").replace("_c", ", °C").replace("_", " ")
-            facts.append((name, f"{_words(before.get(key))} before; {_words(after.get(key))} after"))
-    runs = sum(m.latency.runs for m in record.measurements)
-    facts.append(("timed runs", f"{runs:,} in {sum(m.latency.seconds for m in record.measurements):.0f} s"))
-    return facts
-
-
-def _words(value: Any) -> str:
-    """Return plain data as a short text."""
-    if isinstance(value, dict):
-        return ", ".join(f"{k} {_words(v)}" for k, v in value.items()) or "–"
-    if isinstance(value, list):
-        return ", ".join(_words(v) for v in value) or "none"
-    return "–" if value is None else str(value)
-
-
-def _latency_plot(target: _Target, scope: str) -> str:
+def _latency_plot(target: Target, scope: str) -> str:
     """Return an SVG: a bar of p50 for each measurement, with a whisker to p99; what is not valid is hatched."""
     matplotlib = plugins.require("matplotlib", "report", "the report's plots")
     figures = plugins.require("matplotlib.figure", "report", "the report's plots")
@@ -334,15 +115,15 @@ def _bar_name(record: BenchRecord, m: Measurement, several: bool) -> str:
     return f"{name}{m.engine} {m.precision}, {m.threads} thread{'' if m.threads == 1 else 's'}{faces}"[:60]
 
 
-def _html_block(block: _Block) -> str:
-    if isinstance(block, _Heading):
+def _html_block(block: Block) -> str:
+    if isinstance(block, Heading):
         return f"<h{block.level}>{_html(block.text)}</h{block.level}>"
-    if isinstance(block, _Text):
+    if isinstance(block, Text):
         text = _html(block.text)
         return f"<p><code>{text}</code></p>" if block.style == "code" else f'<p class="{block.style}">{text}</p>'
-    if isinstance(block, _Facts):
+    if isinstance(block, Facts):
         return f"<dl>{''.join(f'<dt>{_html(name)}</dt><dd>{_html(value)}</dd>' for name, value in block.facts)}</dl>"
-    if isinstance(block, _Plot):
+    if isinstance(block, Plot):
         # As an image, nothing in it can run or be loaded.
         data = base64.b64encode(_latency_plot(block.target, block.scope).encode("utf-8")).decode("ascii")
         return f'<img alt="{_html(block.title)}" src="data:image/svg+xml;base64,{data}">'
@@ -357,16 +138,16 @@ def _html_row(tag: str, sides: Sequence[str], cells: Sequence[str], valid: bool)
     return f"<tr>{inner}</tr>" if valid else f'<tr class="invalid">{inner}</tr>'
 
 
-def _md_block(block: _Block) -> str:
-    if isinstance(block, _Heading):
+def _md_block(block: Block) -> str:
+    if isinstance(block, Heading):
         return f"{'#' * block.level} {_md(block.text)}"
-    if isinstance(block, _Text):
+    if isinstance(block, Text):
         if block.style == "code":
             return f"    {_plain(block.text)}"
         return f"**{_md(block.text)}**" if block.style == "bad" else _md(block.text)
-    if isinstance(block, _Facts):
+    if isinstance(block, Facts):
         return "\n".join(f"- {_md(name)}: {_md(value)}" for name, value in block.facts)
-    if isinstance(block, _Plot):
+    if isinstance(block, Plot):
         return ""
     rule = [":---" if name in LEFT_COLUMNS else "---:" for name in block.head]
     lines = [[_md(name) for name in block.head], rule, *([_md(cell) for cell in row] for row in block.rows)]

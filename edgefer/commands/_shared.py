@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -48,7 +49,7 @@ def bar(label: str) -> Iterator[Callable[[int, int], None]]:
         def progress(done: int, total: int) -> None:
             nonlocal shown, last
             if shown is None:
-                stream = click.get_text_stream("stderr")
+                stream = sys.stderr
                 shown = stack.enter_context(click.progressbar(length=total, label=label, file=stream, width=30))
             shown.update(done - last)
             last = done

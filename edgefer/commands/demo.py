@@ -60,7 +60,7 @@ def command(out: Path | None) -> None:
         clip = demo.play(bundle, folder / "annotated.mp4", progress)
     record = measure_all(bundle, profile_for(None), quick=True, command="edgefer demo")
     evaluations = demo.accuracies(bundle, faces)
-    page = demo.write_report(folder, record, evaluations)
+    page = demo.write_results(folder, record, evaluations)
 
     click.echo(f"{'artifact':<22} {'engine':<13} {'accuracy on 420 new drawings':>28}")
     for e in evaluations:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -98,7 +99,7 @@ class Progress:
     def __init__(self, epochs: int) -> None:
         self._epochs = epochs
         self._start = 0.0
-        self._terminal = click.get_text_stream("stderr").isatty()
+        self._terminal = sys.stderr.isatty()
 
     def step(self, epoch: int, step: int, steps: int, loss: float, accuracy: float) -> None:
         """Redraw the line, on a terminal alone."""

@@ -88,7 +88,8 @@ def verify(
     parent = metrics.measure(reference.probabilities, reference.labels, bundle.labels).accuracy
     compared = metrics.agree(found, reference.probabilities)
     agreement, drop = 100 * compared.top1, 100 * (parent - measured.accuracy)
-    reason = _refusal(precision, agreement, drop, max_drop, bool(np.isfinite(found).all()))
+    # One picture of a small set can weigh more than max_drop, and one picture is no evidence.
+    reason = _refusal(precision, agreement, drop, max(max_drop, 100 / len(found)), bool(np.isfinite(found).all()))
     parity = Parity(
         artifact=loaded.artifact.path,
         format=loaded.artifact.format,

@@ -190,7 +190,7 @@ def _validate(
 def _class_weights(data: Dataset, power: float) -> npt.NDArray[np.float32]:
     counts = np.maximum(np.bincount(data.labels, minlength=len(data.names)), 1)
     weights = (counts.max() / counts) ** power
-    return (weights * len(data) / (weights * counts).sum()).astype(np.float32)
+    return np.asarray(weights * len(data) / (weights * counts).sum(), np.float32)
 
 
 def _set_precision(keras: Any, recipe: Recipe) -> None:

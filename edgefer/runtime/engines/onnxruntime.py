@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from edgefer.errors import EngineError
+from edgefer.quiet import native_chatter_silenced
 from edgefer.runtime.engines import Pictures, Probabilities, checked
 
 FORMAT = "onnx"
@@ -30,7 +31,9 @@ class Engine:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        self._session: Any = onnxruntime.InferenceSession(contents[0], options, providers=["CPUExecutionProvider"])
+        with native_chatter_silenced():  # a model that it refuses is told twice: on descriptor 2, and as an exception
+            session = onnxruntime.InferenceSession(contents[0], options, providers=["CPUExecutionProvider"])
+        self._session: Any = session
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         if len(inputs) != 1 or len(outputs) != 1 or inputs[0].type != "tensor(uint8)":
             raise EngineError("the model must have one uint8 input and one output")

@@ -29,7 +29,13 @@ class Engine:
             raise EngineError("the model must have one uint8 input and one output")
         self._shape = tuple(int(d.get_length()) for d in list(model.input().partial_shape)[1:])
         model.reshape([1, *self._shape])
-        settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}
+        settings = {
+            "INFERENCE_NUM_THREADS": threads,
+            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": 1,
+            # Left alone it computes in bf16 or fp16 where the CPU can, which is not what was exported.
+            "INFERENCE_PRECISION_HINT": "f32",
+        }
         compiled = core.compile_model(model, "CPU", settings)
         self._request: Any = compiled.create_infer_request()
         self._classes = int(model.output().shape[-1])

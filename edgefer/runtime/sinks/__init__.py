@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import os
+from typing import Protocol, TextIO
 
 from edgefer.runtime.frames import Frame
 from edgefer.runtime.results import FrameResult
@@ -20,3 +21,13 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Finish; may be called more than once."""
+
+
+def write_line(stream: TextIO, line: str) -> None:
+    """Write one line at once; raises StopRun when whoever read the stream has gone, as `head` does."""
+    try:
+        stream.write(line + "\n")
+        stream.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # what is still buffered must not fail at exit
+        raise StopRun from None

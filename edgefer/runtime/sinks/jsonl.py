@@ -7,6 +7,7 @@ from typing import TextIO
 
 from edgefer.runtime.frames import Frame
 from edgefer.runtime.results import FrameResult
+from edgefer.runtime.sinks import write_line
 
 
 class JsonLines:
@@ -17,8 +18,7 @@ class JsonLines:
 
     def write(self, frame: Frame, result: FrameResult) -> None:
         """Write one line."""
-        self._stream.write(json.dumps(result.to_json()) + "\n")
-        self._stream.flush()
+        write_line(self._stream, json.dumps(result.to_json()))
 
     def close(self) -> None:
         """Do nothing: the stream is the caller's."""

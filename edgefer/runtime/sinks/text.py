@@ -6,6 +6,7 @@ from typing import TextIO
 
 from edgefer.runtime.frames import Frame
 from edgefer.runtime.results import FrameResult
+from edgefer.runtime.sinks import write_line
 
 
 class TextLines:
@@ -22,8 +23,7 @@ class TextLines:
             return
         self._last = seen
         faces = "   ".join(f"#{f.id} {f.label} {f.confidence:.0%}" for f in result.faces) or "no face"
-        self._stream.write(f"{result.time:8.2f} s  {faces}{f'   {result.name}' if result.name else ''}\n")
-        self._stream.flush()
+        write_line(self._stream, f"{result.time:8.2f} s  {faces}{f'   {result.name}' if result.name else ''}")
 
     def close(self) -> None:
         """Do nothing: the stream is the caller's."""

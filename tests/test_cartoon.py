@@ -1,0 +1,92 @@
+import cv2
+import numpy as np
+import pytest
+
+from edgefer import cartoon
+from edgefer.labels import FER2013_LABELS
+from edgefer.preprocess import Preprocess
+from edgefer.runtime.detectors import open_detector
+
+
+def test_the_same_seed_draws_the_same_faces() -> None:
+    images, labels = cartoon.dataset(2, seed=5)
+    again, same = cartoon.dataset(2, seed=5)
+    other, _ = cartoon.dataset(2, seed=6)
+    assert images.shape == (14, 48, 48)
+    assert images.dtype == np.uint8
+    assert labels.dtype == np.int64
+    assert np.bincount(labels).tolist() == [2] * 7
+    np.testing.assert_array_equal(images, again)
+    np.testing.assert_array_equal(labels, same)
+    assert (images != other).mean() > 0.5
+
+
+@pytest.mark.parametrize("size", [32, 48, 96])
+def test_a_face_has_the_size_asked_for_and_contrast(size: int) -> None:
+    for emotion in FER2013_LABELS:
+        face = cartoon.draw_face(emotion, np.random.default_rng(1), size)
+        assert face.shape == (size, size)
+        assert face.std() > 15
+
+
+def test_an_unknown_emotion_is_refused() -> None:
+    with pytest.raises(ValueError, match="choose one of: angry"):
+        cartoon.draw_face("bored", np.random.default_rng(0))
+
+
+def test_emotions_can_be_told_apart_by_the_nearest_mean() -> None:
+    images, labels = cartoon.dataset(40, seed=1)
+    tests, truth = cartoon.dataset(15, seed=2)
+
+    def features(faces: np.ndarray) -> np.ndarray:
+        small = np.stack([cv2.resize(cv2.equalizeHist(face), (16, 16), interpolation=cv2.INTER_AREA) for face in faces])
+        return small.reshape(len(faces), -1).astype(np.float64)
+
+    means = np.stack([features(images)[labels == k].mean(0) for k in range(7)])
+    distances = ((features(tests)[:, None] - means[None]) ** 2).sum(-1)
+    accuracy = (distances.argmin(1) == truth).mean()
+    assert accuracy > 0.5  # chance is 0.14
+
+
+def test_the_detector_finds_the_drawn_heads_in_every_emotion() -> None:
+    detector = open_detector("haar")
+    shown, found, extra = dict.fromkeys(FER2013_LABELS, 0), dict.fromkeys(FER2013_LABELS, 0), 0
+    for index, (image, emotions) in enumerate(cartoon.clip(350, seed=0)):
+        if index % 12:
+            continue
+        boxes = [face.box for face in detector.detect(image)]
+        for number, emotion in enumerate(emotions):
+            here = [b for b in boxes if b.width > 110 and number * 320 < b.x + b.width / 2 < number * 320 + 320]
+            shown[emotion] += 1
+            found[emotion] += bool(here)
+            extra -= bool(here)
+        extra += len(boxes)
+    assert min(shown.values()) >= 4
+    assert sum(found.values()) >= 0.95 * sum(shown.values()), (shown, found)
+    assert all(found[emotion] >= 0.75 * shown[emotion] for emotion in FER2013_LABELS), (shown, found)
+    assert extra <= 3
+
+
+def test_a_face_cut_out_of_the_clip_looks_like_a_drawn_face() -> None:
+    detector, preprocess = open_detector("haar"), Preprocess()
+    image, _ = next(cartoon.clip(1, seed=3))
+    mean = np.mean([cartoon.draw_face("neutral", np.random.default_rng(k)) for k in range(60)], axis=0)
+    faces = detector.detect(image)
+    assert faces
+    for face in faces:
+        cut = preprocess(image, face.box)[:, :, 0]
+        assert np.corrcoef(cut.ravel(), mean.ravel())[0, 1] > 0.4
+
+
+def test_clips_are_seeded_and_keep_their_size() -> None:
+    clips = [list(cartoon.clip(3, size=(320, 240), faces=1, seed=seed)) for seed in (1, 1, 2)]
+    assert [image.shape for image, _ in clips[0]] == [(240, 320, 3)] * 3
+    np.testing.assert_array_equal(clips[0][2][0], clips[1][2][0])
+    assert (clips[0][2][0] != clips[2][2][0]).any()
+    assert [len(emotions) for _, emotions in clips[0]] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("arguments", [{"faces": 0}, {"faces": 5}, {"size": (60, 40)}, {"frames": -1}])
+def test_impossible_clips_are_refused(arguments: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="a clip"):
+        next(cartoon.clip(**{"frames": 1, **arguments}))  # type: ignore[arg-type]
