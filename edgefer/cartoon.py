@@ -209,8 +209,10 @@ class _Pen:
         if within is None:
             cv2.fillPoly(self.canvas, shape, (tone,), cv2.LINE_AA, _SUBPIXEL)
             return
-        part = self.shape_mask(points)
-        self.canvas[(part & within) > 0] = round(tone)
+        x, y, width, height = cv2.boundingRect(shape[0] >> _SUBPIXEL)
+        part = (slice(max(y, 0), max(y + height + 1, 0)), slice(max(x, 0), max(x + width + 1, 0)))
+        both = self.shape_mask(points)[part] & within[part]
+        self.canvas[part][both > 0] = round(tone)
 
     def shape_mask(self, points: Points) -> Pixels:
         """Return a mask, uint8 of the canvas's shape, that is 255 in the polygon."""
@@ -243,8 +245,8 @@ class _Pen:
         light += 0.2 * look.contrast * blob(0, look.eye_y + 0.12, 0.12, 0.36)
         light -= 0.08 * blob(0, 0.83, 0.35, 0.08)
         smooth = cv2.resize(light.astype(np.float32), (columns, rows), interpolation=cv2.INTER_LINEAR)
-        lit = np.clip(self.canvas * smooth, 0, 255).astype(np.uint8)
-        self.canvas[self.mask > 0] = lit[self.mask > 0]
+        lit = cv2.multiply(self.canvas, smooth, dtype=cv2.CV_8U)
+        cv2.copyTo(lit, self.mask, self.canvas)
 
 
 def _paint_head(pen: _Pen, look: _Look, face: _Expression) -> None:

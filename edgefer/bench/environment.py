@@ -12,9 +12,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from edgefer import __version__
 from edgefer.devices.profile import DeviceProfile, device_tree_model
 
-PACKAGES = ("edgefer", "numpy", "opencv-python-headless", "ai-edge-litert", "tflite-runtime", "onnxruntime", "openvino")
+PACKAGES = ("numpy", "opencv-python-headless", "ai-edge-litert", "tflite-runtime", "onnxruntime", "openvino")
 
 THROTTLED_BITS = {0: "under-voltage", 1: "clock capped", 2: "throttled", 3: "soft temperature limit"}
 """What the Raspberry Pi firmware's bits mean; 16 bits higher: has occurred since the device was started."""
@@ -122,7 +123,7 @@ def _temperatures(root: Path, profile: DeviceProfile) -> dict[str, float]:
 
 def _versions() -> dict[str, str]:
     """Return the installed ones of the packages that decide speed or result."""
-    found = {}
+    found = {"edgefer": __version__}
     for name in PACKAGES:
         try:
             found[name] = metadata.version(name)

@@ -29,7 +29,10 @@ COLD_START_TIMEOUT_S = 300.0
 
 @dataclass(frozen=True)
 class ColdStart:
-    """Milliseconds in a fresh process that has imported NumPy and edgefer, but no runtime."""
+    """Milliseconds in a fresh process that has imported NumPy and edgefer, but no runtime.
+
+    The files have just been read by the process that asks, so what a slow SD card adds is not in it.
+    """
 
     load_ms: float
     """Reading and checking the artifact, importing the runtime, building the model."""

@@ -1,6 +1,7 @@
 """Scope `pipeline`: a frame through detector, tracker, preprocessing and model to a line of JSON; 0, 1 and 3 faces.
 
-Capture is not in it: a camera has its own pace, and drawn frames lie ready in memory.
+Capture is not in it: a camera has its own pace, and drawn frames lie ready in memory. `emit` is the line of
+`edgefer run --json`.
 """
 
 from __future__ import annotations

@@ -112,7 +112,8 @@ def _latency_plot(target: Target, scope: str) -> str:
 def _bar_name(record: BenchRecord, m: Measurement, several: bool) -> str:
     faces = f", {m.faces} face{'' if m.faces == 1 else 's'}" if m.faces is not None else ""
     name = f"{record.bundle.name}: " if several else ""
-    return f"{name}{m.engine} {m.precision}, {m.threads} thread{'' if m.threads == 1 else 's'}{faces}"[:60]
+    mark = "" if record.valid else ", not valid"
+    return f"{name}{m.engine} {m.precision}, {m.threads} thread{'' if m.threads == 1 else 's'}{faces}"[:60] + mark
 
 
 def _html_block(block: Block) -> str:

@@ -85,7 +85,7 @@ def fit(
     batch = min(recipe.batch, len(train))
     steps = len(train) // batch
     net, model = _compile(keras, recipe, len(train.names), steps)
-    best: Arrays = [np.asarray(w) for w in net.get_weights()]
+    best = _copies(net)
     history: list[EpochReport] = []
     if resume and state_file.exists():
         best, history = _restore(state_file, fingerprint, model)
@@ -171,6 +171,8 @@ def _validate(
     That is done on `pictures`, training pictures in random order: the statistics were gathered under
     the raw weights and do not fit averaged ones (Izmailov et al., 2018, §3.2).
     """
+    # Under JAX the weights and the optimizer's averages are one array now, which `predict` would consume: part them.
+    net.set_weights(_copies(net))
     layers = [layer for layer in net.layers if isinstance(layer, keras.layers.BatchNormalization)]
     usual = [layer.momentum for layer in layers]
     for k in range(1, len(pictures) // batch + 1):
@@ -184,7 +186,12 @@ def _validate(
     log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
     loss = -float(log_p[np.arange(len(validation)), validation.labels].mean())
     accuracy = float((logits.argmax(axis=1) == validation.labels).mean())
-    return [np.asarray(w) for w in net.get_weights()], loss, accuracy
+    return _copies(net), loss, accuracy
+
+
+def _copies(net: Any) -> Arrays:
+    """Return the weights of `net` in memory of their own."""
+    return [np.array(w) for w in net.get_weights()]
 
 
 def _class_weights(data: Dataset, power: float) -> npt.NDArray[np.float32]:
@@ -227,7 +234,7 @@ def _watch(keras: Any, net: Any, steps: int, report: StepProgress | None) -> Any
                 report(self.epoch, step + 1, steps, float(logs["loss"]), float(logs["accuracy"]))
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-            self.raw = [np.asarray(w) for w in net.get_weights()]
+            self.raw = _copies(net)
 
     return Watch()
 

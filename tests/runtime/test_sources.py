@@ -2,7 +2,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 
 import cv2
@@ -111,7 +111,7 @@ def test_every_source(kind: str, make: Callable[[str], tuple[str, int]]) -> None
         assert source.fps is None or 0 < source.fps <= 1000
     assert [frame.index for frame in frames] == list(range(expected))
     times = [frame.time for frame in frames]
-    assert all(b > a for a, b in zip(times, times[1:], strict=False))
+    assert all(b > a for a, b in pairwise(times))
     assert 0 <= times[0] < 10
     for frame in frames:
         assert frame.image.dtype == np.uint8

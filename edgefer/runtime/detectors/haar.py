@@ -30,8 +30,12 @@ class Haar:
             raise DetectorError(
                 f"OpenCV {cv2.__version__} has no {CASCADE}: pip install 'opencv-python-headless>=4.10,<5'"
             )
-        self._cascade = cv2.CascadeClassifier(str(path))
-        if self._cascade.empty():
+        try:
+            self._cascade = cv2.CascadeClassifier(str(path))
+            broken = self._cascade.empty()
+        except (cv2.error, SystemError):  # the latter is how its constructor reports the former
+            broken = True
+        if broken:
             raise DetectorError(f"{path} cannot be read as a cascade: install opencv-python-headless again")
         self._max_side = max_side
         self._scale_factor = scale_factor

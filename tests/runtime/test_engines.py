@@ -1,0 +1,199 @@
+"""One suite for every engine: a new file in edgefer/runtime/engines is tested from the moment that it exists."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from edgefer import cartoon
+from edgefer.bundle import Bundle, describe
+from edgefer.errors import BundleError, EngineError, MissingDependencyError
+from edgefer.runtime import engines
+from edgefer.runtime.engines import LoadedEngine, Pictures, choose, engine_names, installed_engines, open_engine
+
+
+@pytest.fixture(params=engine_names())
+def name(request: pytest.FixtureRequest) -> str:
+    """Every engine that is installed."""
+    found = str(request.param)
+    if not engines.is_installed(found):
+        pytest.skip(f"{found} needs {engines.load(found).MODULE.partition('.')[0]}, which is not installed")
+    return found
+
+
+@pytest.fixture
+def loaded(name: str, tiny_bundle: Bundle) -> LoadedEngine:
+    if engines.load(name).FORMAT not in {a.format for a in tiny_bundle.artifacts}:
+        pytest.skip(f"{tiny_bundle.path} has no {engines.load(name).FORMAT} artifact")
+    return open_engine(tiny_bundle, name)
+
+
+@pytest.fixture(scope="module")
+def faces(tiny_bundle: Bundle) -> Pictures:
+    images, _ = cartoon.dataset(2, 5)
+    return np.stack([tiny_bundle.preprocess(image) for image in images])
+
+
+def test_probabilities(loaded: LoadedEngine, faces: Pictures, tiny_bundle: Bundle) -> None:
+    result = loaded.engine.run(faces)
+    assert result.shape == (len(faces), len(tiny_bundle.labels))
+    assert result.dtype == np.float32
+    assert result.min() >= 0
+    assert result.max() <= 1.001
+    np.testing.assert_allclose(result.sum(axis=1), 1, atol=0.02)
+
+
+def test_every_precision_of_the_bundle_runs(name: str, faces: Pictures, tiny_bundle: Bundle) -> None:
+    for artifact in tiny_bundle.artifacts:
+        if artifact.format == engines.load(name).FORMAT:
+            opened = open_engine(tiny_bundle, name, artifact.precision)
+            assert opened.artifact == artifact
+            np.testing.assert_allclose(opened.engine.run(faces[:2]).sum(axis=1), 1, atol=0.02)
+            opened.engine.close()
+
+
+def test_a_batch_is_its_pictures_one_by_one(loaded: LoadedEngine, faces: Pictures) -> None:
+    one_by_one = np.concatenate([loaded.engine.run(faces[i : i + 1]) for i in range(len(faces))])
+    np.testing.assert_array_equal(loaded.engine.run(faces), one_by_one)
+
+
+def test_no_picture_gives_no_row(loaded: LoadedEngine, faces: Pictures, tiny_bundle: Bundle) -> None:
+    assert loaded.engine.run(faces[:0]).shape == (0, len(tiny_bundle.labels))
+
+
+def test_the_same_picture_gives_the_same_answer(loaded: LoadedEngine, faces: Pictures) -> None:
+    first = loaded.engine.run(faces)
+    kept = first.copy()
+    loaded.engine.run(faces[::-1])
+    np.testing.assert_array_equal(loaded.engine.run(faces), kept)
+    np.testing.assert_array_equal(first, kept)  # an answer is the caller's: no later run changes it
+
+
+def test_pictures_need_not_be_contiguous_and_are_left_alone(loaded: LoadedEngine, faces: Pictures) -> None:
+    mirrored = faces[:, :, ::-1]
+    before = faces.copy()
+    np.testing.assert_array_equal(loaded.engine.run(mirrored), loaded.engine.run(np.ascontiguousarray(mirrored)))
+    np.testing.assert_array_equal(faces, before)
+
+
+def test_two_threads_answer_as_one(loaded: LoadedEngine, name: str, faces: Pictures, tiny_bundle: Bundle) -> None:
+    two = open_engine(tiny_bundle, name, loaded.artifact.precision, threads=2)
+    np.testing.assert_allclose(two.engine.run(faces), loaded.engine.run(faces), atol=0.02)
+    two.engine.close()
+
+
+@pytest.mark.parametrize(
+    "pictures",
+    [
+        np.zeros((1, 48, 48, 1), np.float32),
+        np.zeros((1, 48, 48, 1), np.int8),
+        np.zeros((1, 47, 48, 1), np.uint8),
+        np.zeros((1, 64, 64, 1), np.uint8),
+        np.zeros((1, 48, 48, 3), np.uint8),
+        np.zeros((1, 48, 48), np.uint8),
+        np.zeros((48, 48, 1), np.uint8),
+    ],
+    ids=lambda p: f"{p.dtype}{list(p.shape)}",
+)
+def test_other_input_is_refused(loaded: LoadedEngine, pictures: Pictures, tiny_bundle: Bundle) -> None:
+    assert tiny_bundle.preprocess.size == 48
+    with pytest.raises(EngineError, match="found") as caught:
+        loaded.engine.run(pictures)
+    assert "\n" not in str(caught.value)
+
+
+def test_it_says_what_runs(loaded: LoadedEngine, name: str) -> None:
+    assert loaded.name == name
+    assert loaded.engine.provider
+    assert loaded.engine.version[0].isdigit()
+
+
+def test_closing_twice_is_fine(loaded: LoadedEngine) -> None:
+    loaded.engine.close()
+    loaded.engine.close()
+
+
+@pytest.mark.parametrize("kind", ["noise", "empty", "cut"])
+def test_wrong_bytes_are_refused(name: str, kind: str, tiny_bundle: Bundle, tmp_path: Path) -> None:
+    """As long as the manifest agrees with the file, it is the engine that has to refuse it."""
+    artifact = tiny_bundle.artifact(engines.load(name).FORMAT)
+    good = tiny_bundle.read(artifact.file)
+    bad = {"noise": np.random.default_rng(0).bytes(2000), "empty": b"", "cut": good[: len(good) // 3]}[kind]
+    (tmp_path / "model").write_bytes(bad)
+    companions = []
+    for i, file in enumerate(artifact.companions):
+        data = tiny_bundle.read(file)
+        (tmp_path / f"companion{i}").write_bytes(data)
+        companions.append(describe(f"companion{i}", data))
+    broken = replace(artifact, file=describe("model", bad), companions=tuple(companions))
+    with pytest.raises(EngineError) as caught:
+        open_engine(replace(tiny_bundle, path=tmp_path, artifacts=(broken,)), name)
+    assert "\n" not in str(caught.value)
+    assert f"{name} cannot load model" in str(caught.value)
+
+
+def test_a_changed_file_never_reaches_the_engine(name: str, tiny_bundle: Bundle, tmp_path: Path) -> None:
+    artifact = tiny_bundle.artifact(engines.load(name).FORMAT)
+    data = bytearray(tiny_bundle.read(artifact.file))
+    data[len(data) // 2] ^= 1
+    (tmp_path / artifact.path).write_bytes(data)
+    with pytest.raises(BundleError, match="SHA-256"):
+        open_engine(replace(tiny_bundle, path=tmp_path), name, artifact.precision)
+
+
+def test_another_number_of_labels_is_refused(loaded: LoadedEngine, name: str, tiny_bundle: Bundle) -> None:
+    fewer = replace(tiny_bundle, labels=tiny_bundle.labels[:-1])
+    with pytest.raises(EngineError, match="but the bundle has 6 labels"):
+        open_engine(fewer, name)
+
+
+@pytest.mark.parametrize("engine", engine_names())
+def test_what_is_not_installed_names_the_extra(
+    engine: str, tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = engines.load(engine)
+    monkeypatch.setattr(module, "MODULE", "no_such_package.inner")
+    extra = f"edgefer[{module.EXTRA}]" if module.EXTRA else "edgefer"
+    with pytest.raises(MissingDependencyError) as caught:
+        open_engine(tiny_bundle, engine)
+    assert "'no_such_package', which is not installed" in str(caught.value)
+    assert f"pip install '{extra}'" in str(caught.value)
+    assert engine not in installed_engines()
+    with pytest.raises(EngineError, match="is not installed"):
+        choose(tiny_bundle, [engine])
+
+
+@pytest.mark.parametrize("engine", engine_names())
+def test_an_engine_file_keeps_to_the_contract(engine: str) -> None:
+    module = engines.load(engine)
+    assert module.FORMAT in ("tflite", "onnx", "openvino")
+    assert module.EXTRA is None or isinstance(module.EXTRA, str)
+    assert isinstance(module.MODULE, str)
+    assert module.__doc__
+    assert callable(module.Engine)
+
+
+def test_an_unknown_engine_is_refused_with_those_that_exist(tiny_bundle: Bundle) -> None:
+    with pytest.raises(EngineError, match="no engine called 'abacus'; choose one of: litert, onnxruntime"):
+        open_engine(tiny_bundle, "abacus")
+
+
+def test_choosing_takes_the_first_that_can_run_and_says_why(
+    tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines.load("onnxruntime"), "MODULE", "no_such_package")
+    name, notes = choose(tiny_bundle, ["onnxruntime", "litert"])
+    assert name == "litert"
+    assert notes == ["onnxruntime is not installed (pip install 'edgefer[onnxruntime]')"]
+
+
+def test_training_weights_alone_cannot_run(tiny_bundle: Bundle) -> None:
+    weights = SimpleNamespace(format="keras")
+    with pytest.raises(EngineError, match=r"training weights only.*edgefer export"):
+        choose(replace(tiny_bundle, artifacts=(weights,)), ["litert"])  # type: ignore[arg-type]
+    with pytest.raises(EngineError, match=r"no engine can run .*needs a tflite artifact"):
+        choose(replace(tiny_bundle, artifacts=(SimpleNamespace(format="onnx"),)), ["litert"])  # type: ignore[arg-type]
