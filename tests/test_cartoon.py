@@ -51,20 +51,18 @@ def test_emotions_can_be_told_apart_by_a_linear_classifier() -> None:
 def test_the_detector_finds_the_drawn_heads_in_every_emotion() -> None:
     detector = open_detector("haar")
     shown, found, extra = dict.fromkeys(FER2013_LABELS, 0), dict.fromkeys(FER2013_LABELS, 0), 0
-    for index, (image, emotions) in enumerate(cartoon.clip(350, seed=0)):
-        if index % 12:
+    for index, (image, emotions) in enumerate(cartoon.clip(350, size=(320, 360), faces=1, seed=0)):
+        if index % 10:
             continue
         boxes = [face.box for face in detector.detect(image)]
-        for number, emotion in enumerate(emotions):
-            here = [b for b in boxes if b.width > 110 and number * 320 < b.x + b.width / 2 < number * 320 + 320]
-            shown[emotion] += 1
-            found[emotion] += bool(here)
-            extra -= bool(here)
-        extra += len(boxes)
+        right = any(box.width > 110 for box in boxes)
+        shown[emotions[0]] += 1
+        found[emotions[0]] += right
+        extra += len(boxes) - right
     assert min(shown.values()) >= 4
     assert sum(found.values()) >= 0.95 * sum(shown.values()), (shown, found)
     assert all(found[emotion] >= 0.75 * shown[emotion] for emotion in FER2013_LABELS), (shown, found)
-    assert extra <= 3
+    assert extra <= 1
 
 
 def test_a_face_cut_out_of_the_clip_looks_like_a_drawn_face() -> None:

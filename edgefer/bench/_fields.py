@@ -98,11 +98,6 @@ def refuse_not_finite(value: Any) -> None:
         refuse_not_finite(child)
 
 
-def refuse_constant(text: str) -> float:
-    """Raise ValueError: JSON has no NaN and no Infinity, though Python reads them."""
-    raise ValueError(f"{text} is not a number that a measurement gives")
-
-
 def short(value: Any) -> str:
     """Return a value for a message, at a length that fits in one."""
     return repr(value)[:80]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edgefer import files
-from edgefer.bench._fields import Fields, date, refuse_constant, refuse_not_finite, short, texts
+from edgefer.bench._fields import Fields, date, refuse_not_finite, short, texts
 from edgefer.bench.environment import validity
 from edgefer.bench.latency import Latency
 from edgefer.bundle import Bundle
@@ -238,7 +238,7 @@ def read_record(path: Path) -> BenchRecord:
     if len(text) > MAX_BYTES:
         raise RecordError(f"{path} is larger than {MAX_BYTES:,} bytes: not a record")
     try:
-        data = json.loads(text, parse_constant=refuse_constant)
+        data = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise RecordError(f"{path} is not JSON: {str(error)[:200]}; measure again") from error
     try:

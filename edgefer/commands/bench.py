@@ -138,7 +138,8 @@ def measure_all(
     from edgefer.runtime.tracker import Tracker
 
     plan = QUICK if quick else FULL
-    before = snapshot(profile)
+    here = detect()
+    before = snapshot(here)
     measurements = []
     if "model" in scopes:
         names = engines or runnable(bundle, installed_engines())
@@ -157,7 +158,7 @@ def measure_all(
         with bar("Measuring the pipeline") as progress:
             measurements += bench_pipeline(loaded, pipeline, "haar", count, plan, progress)
         loaded.engine.close()
-    return new_record(command, plan.quick, detect().name, before, snapshot(profile), bundle, measurements)
+    return new_record(command, plan.quick, here.name, before, snapshot(here), bundle, measurements)
 
 
 def runnable(bundle: Bundle, names: Sequence[str]) -> list[str]:

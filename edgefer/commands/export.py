@@ -38,7 +38,7 @@ from edgefer.commands._shared import bar, bundle_argument, json_flag, print_json
 @click.option(
     "--calibration",
     type=click.IntRange(min=512),
-    default=1024,
+    default=512,
     show_default=True,
     help="Class-balanced faces to calibrate int8 on.",
 )

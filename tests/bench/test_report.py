@@ -20,7 +20,7 @@ from edgefer.bench.record import BenchRecord, BundleIdentity, Measurement
 from edgefer.bench.report import render_html, render_markdown, write_report
 from edgefer.errors import RecordError
 
-HOSTILE = "<script>alert('x')</script>|`a`[b](javascript:c)$\\frac{&\n# \x00\u202eé"
+HOSTILE = "<script>alert('x')</script>|`a`[b](javascript:c)$\\frac{$&\n# \x00\u202eé"
 
 
 def latency(p50: float) -> Latency:
@@ -241,5 +241,5 @@ def test_the_text_of_an_evaluation_is_aligned() -> None:
 
 def test_the_confusion_matrix_is_drawn(tmp_path: Path) -> None:
     path = tmp_path / "confusion.png"
-    confusion_png(evaluation(("a $\\frac", "sad")), path)
+    confusion_png(evaluation(("a $\\frac$", "sad")), path)
     assert path.read_bytes().startswith(b"\x89PNG")
