@@ -48,7 +48,7 @@ def trained_weights(train: Dataset, path: Path) -> bytes:
     for layer in net.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.8
-    net.fit(train.images[..., None].astype(np.float32) / 255, train.labels, batch_size=64, epochs=24, verbose=0)
+    net.fit(train.images[..., None].astype(np.float32) / 255, train.labels, batch_size=64, epochs=14, verbose=0)
     net.save_weights(path)
     return path.read_bytes()
 
@@ -73,7 +73,7 @@ def write_trained(path: Path, weights: bytes, name: str = "edge-xs.weights.h5") 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     folder = tmp_path_factory.mktemp("export")
-    train, validation = cartoons(80, seed=1), cartoons(60, seed=2)
+    train, validation = cartoons(240, seed=1), cartoons(60, seed=2)
     weights = trained_weights(train, folder / "w.weights.h5")
     kept: list[Converted] = []
 
