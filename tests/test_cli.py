@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -97,6 +98,18 @@ def test_run_records_an_annotated_video(tmp_path: Path) -> None:
     video = cv2.VideoCapture(str(tmp_path / "out.mp4"))
     assert int(video.get(cv2.CAP_PROP_FRAME_COUNT)) == 15
     assert [p.name for p in tmp_path.iterdir()] == ["out.mp4"]
+
+
+@needs_model
+def test_a_recording_that_the_disk_has_no_room_for_is_an_error(tmp_path: Path) -> None:
+    def little_room() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+
+    command = [sys.executable, "-m", "edgefer", "run", "--source", "demo:120", "--record", str(tmp_path / "out.mp4")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=little_room)
+    assert done.returncode == 1
+    assert "of 120 frames arrived on disk; is it full?" in done.stderr.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == []
 
 
 @needs_model

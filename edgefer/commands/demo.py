@@ -31,14 +31,9 @@ def command(out: Path | None) -> None:
     from edgefer.train.backend import load_keras
 
     start = time.monotonic()
-    for module, extra in (
-        ("onnxruntime", "onnxruntime"),
-        ("openvino", "openvino"),
-        ("matplotlib", "report"),
-        ("tf2onnx", "optimize"),
-    ):
+    for module in ("tensorflow", "tf2onnx", "onnxruntime", "openvino", "matplotlib"):
         if not plugins.installed(module):
-            plugins.require(module, extra, "the demo")
+            plugins.require(module, "all", "the demo")
     with step("Loading TensorFlow"):
         load_keras()
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from edgefer.errors import SinkError
 from edgefer.preprocess import Pixels
+from edgefer.quiet import native_chatter_silenced
 from edgefer.runtime.annotate import annotate
 from edgefer.runtime.frames import Frame
 from edgefer.runtime.results import FrameResult
@@ -40,6 +41,7 @@ class VideoFile:
         self._fps = fps if 0 < fps <= 1000 else 25.0
         self._size: tuple[int, int] | None = None
         self._writer: cv2.VideoWriter | None = None
+        self._frames = 0
         self._closed = False
 
     def write(self, frame: Frame, result: FrameResult) -> None:
@@ -56,6 +58,7 @@ class VideoFile:
                     f"{self._path} cannot be recorded: this OpenCV has no MP4 encoder; run without --record"
                 )
         self._writer.write(fit(picture, self._size))
+        self._frames += 1
 
     def close(self) -> None:
         """Finish the file and give it its name; without any frame there is no file. Raises SinkError (full disk)."""
@@ -66,8 +69,11 @@ class VideoFile:
             if self._writer is None or not self._writer.isOpened():
                 return
             self._writer.release()
-            if self._temporary.stat().st_size == 0:
-                raise SinkError(f"{self._path} could not be written: nothing arrived on disk; is it full?")
+            arrived = _frames(self._temporary)  # the encoder does not say that the disk was full
+            if arrived != self._frames:
+                raise SinkError(
+                    f"{self._path} could not be written: {arrived} of {self._frames} frames arrived on disk; is it full?"
+                )
             self._temporary.chmod(0o644)
             self._temporary.replace(self._path)
         except OSError as error:
@@ -75,6 +81,15 @@ class VideoFile:
         finally:
             with contextlib.suppress(OSError):
                 self._temporary.unlink()
+
+
+def _frames(path: Path) -> int:
+    """Return how many frames a finished video file states; 0 when it cannot be opened."""
+    with native_chatter_silenced():
+        video = cv2.VideoCapture(str(path))
+        count = int(video.get(cv2.CAP_PROP_FRAME_COUNT)) if video.isOpened() else 0
+        video.release()
+    return count
 
 
 def fit(picture: Pixels, size: tuple[int, int]) -> Pixels:
