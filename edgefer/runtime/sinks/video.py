@@ -72,7 +72,8 @@ class VideoFile:
             arrived = _frames(self._temporary)  # the encoder does not say that the disk was full
             if arrived != self._frames:
                 raise SinkError(
-                    f"{self._path} could not be written: {arrived} of {self._frames} frames arrived on disk; is it full?"
+                    f"{self._path} could not be written:"
+                    f" {arrived} of {self._frames} frames arrived on disk; is it full?"
                 )
             self._temporary.chmod(0o644)
             self._temporary.replace(self._path)
