@@ -197,3 +197,11 @@ def test_training_weights_alone_cannot_run(tiny_bundle: Bundle) -> None:
         choose(replace(tiny_bundle, artifacts=(weights,)), ["litert"])  # type: ignore[arg-type]
     with pytest.raises(EngineError, match=r"no engine can run .*needs a tflite artifact"):
         choose(replace(tiny_bundle, artifacts=(SimpleNamespace(format="onnx"),)), ["litert"])  # type: ignore[arg-type]
+
+
+def test_onnx_models_with_data_in_other_files_are_refused() -> None:
+    module = engines.load("onnxruntime")
+    if not engines.is_installed("onnxruntime"):
+        pytest.skip("onnxruntime is not installed")
+    with pytest.raises(EngineError, match="data in other files"):
+        module.Engine([b"\x08\x08" + module.EXTERNAL_DATA + b"/etc/passwd"], 1)

@@ -68,6 +68,12 @@ def installed_engines() -> list[str]:
     return [name for name in engine_names() if is_installed(name)]
 
 
+def how_to_install(name: str) -> str:
+    """Return the command that installs the engine's runtime."""
+    extra = load(name).EXTRA
+    return f"pip install 'edgefer[{extra}]'" if extra else "pip install edgefer"
+
+
 def open_engine(bundle: Bundle, name: str, precision: str | None = None, threads: int = 1) -> LoadedEngine:
     """Load the bundle's artifact for the engine `name`; without `precision`, int8 before fp16 before fp32.
 
@@ -75,10 +81,9 @@ def open_engine(bundle: Bundle, name: str, precision: str | None = None, threads
     """
     module = load(name)
     if not is_installed(name):
-        extra = f"edgefer[{module.EXTRA}]" if module.EXTRA else "edgefer"
         raise MissingDependencyError(
             f"the engine {name} needs the package {module.MODULE.split('.')[0]!r}, which is not installed:"
-            f" pip install '{extra}'"
+            f" {how_to_install(name)}"
         )
     artifact = bundle.artifact(module.FORMAT, precision)
     contents = [bundle.read(file) for file in (artifact.file, *artifact.companions)]
@@ -113,8 +118,7 @@ def choose(bundle: Bundle, preferred: Iterable[str]) -> tuple[str, list[str]]:
     for name in preferred:
         module = load(name)
         if not is_installed(name):
-            extra = f"edgefer[{module.EXTRA}]" if module.EXTRA else "edgefer"
-            notes.append(f"{name} is not installed (pip install '{extra}')")
+            notes.append(f"{name} is not installed ({how_to_install(name)})")
         elif module.FORMAT not in formats:
             notes.append(f"{name} needs a {module.FORMAT} artifact, which the bundle lacks")
         else:

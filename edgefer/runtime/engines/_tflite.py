@@ -13,11 +13,11 @@ from edgefer.runtime.engines import Pictures, Probabilities, checked
 class TFLiteEngine:
     """A `.tflite` model in an interpreter: uint8 in; uint8, int8 or float32 out, given back as float32."""
 
-    def __init__(self, interpreter: Any, provider: str, version: str) -> None:
-        self.provider = provider
+    def __init__(self, interpreter: Any, version: str) -> None:
         self.version = version
         self._interpreter: Any = interpreter
         interpreter.allocate_tensors()
+        self.provider = _provider(interpreter)
         inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
         if len(inputs) != 1 or len(outputs) != 1 or inputs[0]["dtype"] != np.uint8:
             raise EngineError("the model must have one uint8 input and one output")
@@ -43,3 +43,11 @@ class TFLiteEngine:
     def close(self) -> None:
         """Release the interpreter."""
         self._interpreter = None
+
+
+def _provider(interpreter: Any) -> str:
+    """Return what really runs the graph; the interpreter tells it in a list of operators that is not public."""
+    if not hasattr(interpreter, "_get_ops_details"):
+        return "unknown"
+    delegated = any(op["op_name"] == "DELEGATE" for op in interpreter._get_ops_details())
+    return "XNNPACK" if delegated else "built-in kernels"

@@ -22,4 +22,4 @@ class Engine(TFLiteEngine):
 
         with native_chatter_silenced():
             interpreter = Interpreter(model_content=contents[0], num_threads=threads)
-            super().__init__(interpreter, "XNNPACK", metadata.version("ai-edge-litert"))
+            super().__init__(interpreter, metadata.version("ai-edge-litert"))

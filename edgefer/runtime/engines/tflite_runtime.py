@@ -31,4 +31,4 @@ class Engine(TFLiteEngine):
 
         with native_chatter_silenced():
             interpreter = Interpreter(model_content=contents[0], num_threads=threads)
-            super().__init__(interpreter, "built-in kernels (XNNPACK for float)", metadata.version("tflite-runtime"))
+            super().__init__(interpreter, metadata.version("tflite-runtime"))
