@@ -71,7 +71,7 @@ def installed_engines() -> list[str]:
 def how_to_install(name: str) -> str:
     """Return the command that installs the engine's runtime."""
     extra = load(name).EXTRA
-    return f"pip install 'edgefer[{extra}]'" if extra else "pip install edgefer"
+    return f"pip install 'edgefer[{extra}]'" if extra else "pip install 'edgefer'"
 
 
 def open_engine(bundle: Bundle, name: str, precision: str | None = None, threads: int = 1) -> LoadedEngine:
