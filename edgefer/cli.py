@@ -52,7 +52,7 @@ class LazyGroup(click.Group):
     "-v", "--verbose", is_flag=True, help="Show the whole traceback of an error, and what native libraries say."
 )
 def cli(verbose: bool) -> None:
-    r"""edgefer: facial emotions from training data to a camera on a small board.
+    """edgefer: facial emotions from training data to a camera on a small board.
 
     \b
     Begin with:

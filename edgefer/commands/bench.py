@@ -15,7 +15,6 @@ from edgefer.commands._shared import (
     bundle_argument,
     device_option,
     open_preferred,
-    precision_option,
     print_json,
     profile_for,
     say,
@@ -39,7 +38,7 @@ SCOPES = ("model", "pipeline")
     metavar="NAME",
     help="May be given several times [default: every installed one]",
 )
-@precision_option
+@click.option("--precision", type=click.Choice(["int8", "fp16", "fp32"]), help="[default: all that the bundle has]")
 @click.option(
     "--threads",
     "threads",
@@ -66,7 +65,7 @@ def command(
     quick: bool,
     json_file: Path | None,
 ) -> None:
-    r"""Measure latency on this machine and write a record.
+    """Measure latency on this machine and write a record.
 
     Scope `model` is one face through one engine; scope `pipeline` is detector, tracker, preprocessing and model on
     drawn frames with 0, 1 and 3 faces. Each row takes a minute, or a second with --quick.

@@ -18,7 +18,7 @@ from edgefer.commands._shared import bar, profile_for, say, step
     help="Folder for what it makes [default: ./edgefer-demo, or the next free number]",
 )
 def command(out: Path | None) -> None:
-    r"""See the whole line work, in under three minutes.
+    """See the whole line work, in under three minutes.
 
     Draws faces, trains on them, exports int8, proves it, runs it on a clip, measures every installed engine, writes a
     report and an annotated video. Needs everything: pip install 'edgefer[all]'.

@@ -12,7 +12,7 @@ from edgefer.commands._shared import json_flag, print_json
 @click.command()
 @json_flag
 def command(as_json: bool) -> None:
-    r"""List the device profiles and which one this machine is (marked with *).
+    """List the device profiles and which one this machine is (marked with *).
 
     \b
     Example:

@@ -51,7 +51,7 @@ def command(
     png: Path | None,
     as_json: bool,
 ) -> None:
-    r"""Measure the accuracy of a bundle on labelled faces: the very artifact in the very engine, picture by picture.
+    """Measure the accuracy of a bundle on labelled faces: the very artifact in the very engine, picture by picture.
 
     \b
     Examples:

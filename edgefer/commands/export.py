@@ -55,7 +55,7 @@ def command(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    r"""Turn a trained bundle into TFLite, ONNX and OpenVINO, float and int8, and prove each one.
+    """Turn a trained bundle into TFLite, ONNX and OpenVINO, float and int8, and prove each one.
 
     Every artifact runs in its real engine on the validation split and is compared with the trained network. If one
     disagrees, nothing is written. Without BUNDLE, the one that ships is exported (give --out then).

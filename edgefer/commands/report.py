@@ -19,7 +19,7 @@ from edgefer.commands._shared import say
     help=".html (with plots; needs edgefer[report]) or .md",
 )
 def command(records: tuple[Path, ...], out: Path) -> None:
-    r"""Turn benchmark records into a page with tables and plots.
+    """Turn benchmark records into a page with tables and plots.
 
     \b
     Examples:

@@ -56,7 +56,7 @@ def command(
     show: bool,
     frames: int | None,
 ) -> None:
-    r"""Read emotions from a camera, a video or pictures. Without BUNDLE, the model that ships is used.
+    """Read emotions from a camera, a video or pictures. Without BUNDLE, the model that ships is used.
 
     With --json, each frame is one object on standard output:
     {"frame": n, "time": s, "faces": [{"box": [x, y, w, h], "id": n, "label": "happy", "confidence": p, "scores": {…}}]}

@@ -47,7 +47,7 @@ def command(
     resume: bool,
     as_json: bool,
 ) -> None:
-    r"""Train a model on labelled faces and write a bundle.
+    """Train a model on labelled faces and write a bundle.
 
     Every epoch is kept on disk beside --out: after Ctrl-C, a crash or a power cut, give the same command with --resume.
 
