@@ -156,6 +156,19 @@ def test_run_when_the_reader_goes_away() -> None:
 
 
 @needs_model
+def test_run_says_what_it_takes_in_the_place_of_what_the_device_prefers(tmp_path: Path) -> None:
+    copy = tmp_path / "float.edgefer"
+    shutil.copytree(shipped(), copy)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["artifacts"] = [a for a in manifest["artifacts"] if a["precision"] != "int8"]
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    done = edgefer("run", copy, "--source", "demo:2", "--device", "rpi5")
+    assert done.returncode == 0, done.stderr
+    assert "rpi5 prefers int8, but the bundle has fp32 for litert" in done.stderr
+    assert "(fp32) on litert" in done.stderr
+
+
+@needs_model
 def test_run_without_what_it_needs(tmp_path: Path) -> None:
     fails(edgefer("run", "--source", "99"), "99", "camera")
     fails(edgefer("run", "--source", tmp_path / "no.mp4"), "no.mp4")

@@ -24,7 +24,9 @@ device_option = click.option(
     help="Device profile, such as rpi5 or jetson [default: this machine's; see edgefer devices].",
 )
 precision_option = click.option(
-    "--precision", type=click.Choice(["int8", "fp16", "fp32"]), help="[default: int8 where the bundle has it]"
+    "--precision",
+    type=click.Choice(["int8", "fp16", "fp32"]),
+    help="[default: what the device prefers, if the bundle has it]",
 )
 json_flag = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output, nothing else.")
 
@@ -77,10 +79,16 @@ def open_preferred(
     bundle: Bundle, profile: DeviceProfile, engine: str | None, precision: str | None, threads: int | None
 ) -> LoadedEngine:
     """Open the engine asked for, or the first that the profile prefers and that can run; say what was passed over."""
-    from edgefer.runtime.engines import choose, open_engine
+    from edgefer.runtime.engines import choose, load, open_engine
 
     if engine is None:
         engine, notes = choose(bundle, profile.engines)
         for note in notes:
             say(f"note: {note}")
+    if precision is None:
+        has = [a.precision for a in bundle.artifacts if a.format == load(engine).FORMAT]
+        if profile.precision in has:
+            precision = profile.precision
+        elif has:
+            say(f"note: {profile.name} prefers {profile.precision}, but the bundle has {', '.join(has)} for {engine}")
     return open_engine(bundle, engine, precision, threads or profile.threads)
