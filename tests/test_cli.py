@@ -19,7 +19,6 @@ from edgefer.bundle import shipped
 MEDIA = Path(__file__).parents[2] / "shared" / "data" / "media"
 HEAVY = ("tensorflow", "keras", "torch", "matplotlib", "jax")
 
-needs_model = pytest.mark.skipif(not shipped().is_dir(), reason="no bundle ships in this checkout")
 needs_media = pytest.mark.skipif(not MEDIA.is_dir(), reason="needs ../shared/data/media")
 
 
@@ -65,7 +64,6 @@ def test_devices() -> None:
     assert "rpi5" in edgefer("devices").stdout
 
 
-@needs_model
 def test_run_demo_gives_a_line_of_json_a_frame() -> None:
     done = edgefer("run", "--source", "demo:20", "--json")
     assert done.returncode == 0, done.stderr
@@ -81,7 +79,6 @@ def test_run_demo_gives_a_line_of_json_a_frame() -> None:
     assert "20 frames" in done.stderr
 
 
-@needs_model
 @needs_media
 @pytest.mark.parametrize(("picture", "faces"), [("two_people.jpg", 2), ("justin.jpg", 1), ("no-faces.jpg", 0)])
 def test_run_finds_the_faces_of_a_picture(picture: str, faces: int) -> None:
@@ -91,7 +88,6 @@ def test_run_finds_the_faces_of_a_picture(picture: str, faces: int) -> None:
     assert len(json.loads(line)["faces"]) == faces
 
 
-@needs_model
 def test_run_records_an_annotated_video(tmp_path: Path) -> None:
     import cv2
 
@@ -102,7 +98,6 @@ def test_run_records_an_annotated_video(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["out.mp4"]
 
 
-@needs_model
 def test_a_recording_that_the_disk_has_no_room_for_is_an_error(tmp_path: Path) -> None:
     def little_room() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
@@ -114,7 +109,12 @@ def test_a_recording_that_the_disk_has_no_room_for_is_an_error(tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
 
 
-@needs_model
+def test_a_window_that_cannot_open_leaves_no_half_video(tmp_path: Path) -> None:
+    arguments = ("run", "--source", "demo:5", "--record", tmp_path / "out.mp4", "--show")
+    fails(edgefer(*arguments, DISPLAY="", WAYLAND_DISPLAY=""), "opencv-python")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_run_imports_nothing_heavy() -> None:
     code = (
         "import sys; from edgefer.cli import cli\n"
@@ -125,7 +125,6 @@ def test_run_imports_nothing_heavy() -> None:
     assert done.stderr.strip().splitlines()[-1] == "[]"
 
 
-@needs_model
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
 def test_run_ends_cleanly_at_a_signal(tmp_path: Path, number: signal.Signals, code: int) -> None:
     command = [sys.executable, "-m", "edgefer", "run", "--source", "demo:100000", "--json"]
@@ -143,7 +142,6 @@ def test_run_ends_cleanly_at_a_signal(tmp_path: Path, number: signal.Signals, co
     assert [p.name for p in tmp_path.iterdir()] == ["out.mp4"]
 
 
-@needs_model
 def test_run_when_the_reader_goes_away() -> None:
     command = [sys.executable, "-m", "edgefer", "run", "--source", "demo:300", "--json"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -155,7 +153,6 @@ def test_run_when_the_reader_goes_away() -> None:
     assert "Traceback" not in process.stderr.read()
 
 
-@needs_model
 def test_run_says_what_it_takes_in_the_place_of_what_the_device_prefers(tmp_path: Path) -> None:
     copy = tmp_path / "float.edgefer"
     shutil.copytree(shipped(), copy)
@@ -168,7 +165,6 @@ def test_run_says_what_it_takes_in_the_place_of_what_the_device_prefers(tmp_path
     assert "(fp32) on litert" in done.stderr
 
 
-@needs_model
 def test_run_without_what_it_needs(tmp_path: Path) -> None:
     fails(edgefer("run", "--source", "99"), "99", "camera")
     fails(edgefer("run", "--source", tmp_path / "no.mp4"), "no.mp4")
@@ -181,7 +177,6 @@ def test_run_without_what_it_needs(tmp_path: Path) -> None:
     fails(edgefer("run", "--source", "demo:5", "--record", tmp_path / "no" / "out.mp4"), "out.mp4")
 
 
-@needs_model
 def test_a_folder_with_unreadable_pictures_among_good_ones(tmp_path: Path) -> None:
     import cv2
 
@@ -194,7 +189,6 @@ def test_a_folder_with_unreadable_pictures_among_good_ones(tmp_path: Path) -> No
     assert "1 unreadable and skipped" in done.stderr
 
 
-@needs_model
 @pytest.mark.parametrize(
     ("harm", "word"),
     [
@@ -226,7 +220,6 @@ def test_train_with_bad_data(tmp_path: Path) -> None:
     assert not out.exists()
 
 
-@needs_model
 def test_evaluate(tmp_path: Path) -> None:
     from edgefer import cartoon
 
@@ -243,7 +236,6 @@ def test_evaluate(tmp_path: Path) -> None:
     assert "surprise" in edgefer("evaluate", "--data", tmp_path / "faces.npz").stdout
 
 
-@needs_model
 def test_bench_then_report(tmp_path: Path) -> None:
     record, page = tmp_path / "r.json", tmp_path / "r.md"
     done = edgefer("bench", "--quick", "--scope", "model", "--engine", "litert", "--threads", "1", "--json", record)
@@ -265,7 +257,6 @@ def test_start_up_is_not_slowed_by_imports() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
 
 
-@needs_model
 def test_python_dash_m_and_the_script_are_one() -> None:
     script = Path(sys.executable).with_name("edgefer")
     if not script.exists():

@@ -89,24 +89,27 @@ def command(
             f" / {loaded.engine.provider}, profile {profile.name}"
         )
         sinks: list[Sink] = []
+
+        def add(sink: Sink) -> None:
+            sinks.append(sink)
+            stack.callback(sink.close)  # at once: the next sink may fail to open
+
         if as_json:
             from edgefer.runtime.sinks.jsonl import JsonLines
 
-            sinks.append(JsonLines(sys.stdout))
+            add(JsonLines(sys.stdout))
         else:
             from edgefer.runtime.sinks.text import TextLines
 
-            sinks.append(TextLines(sys.stdout))
+            add(TextLines(sys.stdout))
         if record:
             from edgefer.runtime.sinks.video import VideoFile
 
-            sinks.append(VideoFile(record, frames_in.fps or 25.0))
+            add(VideoFile(record, frames_in.fps or 25.0))
         if show:
             from edgefer.runtime.sinks.window import Window
 
-            sinks.append(Window())
-        for sink in sinks:
-            stack.callback(sink.close)
+            add(Window())
         pipeline = Pipeline(loaded.engine, opened.labels, opened.preprocess, open_detector(detector), Tracker())
         summary = run(frames_in, pipeline, sinks, max_frames=frames, stopped=stop.asked)
     stages = ", ".join(f"{stage} {ms:.2f}" for stage, ms in summary.stage_p50_ms.items())

@@ -17,8 +17,8 @@ MAX_DROP = 0.5
 MIN_INT8_AGREEMENT = 95.0
 """Percent of pictures on which int8 must give the trained network's label.
 
-Rounding moves labels that were nearly undecided, as many to the right one as away from it: 2–3 % of FER2013's
-pictures change while accuracy stays. So accuracy is what --max-drop holds for int8, and this bound is there for
+Rounding moves labels that were nearly undecided, as many to the right one as away from it: one or two pictures in a
+hundred change while accuracy stays (the model card has ours). So accuracy is what --max-drop holds for int8, and this bound is there for
 the case that a broken model happens to score alike.
 """
 

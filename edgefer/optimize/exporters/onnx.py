@@ -48,8 +48,8 @@ def _unsigned_activations(model: Any) -> None:
     """Shift activations from int8 to uint8, zero point + 128: the same numbers; weights stay int8.
 
     On x86 onnxruntime fuses every layer of the result to integer kernels, but leaves most convolutions of the int8
-    form in float: 0.23 against 0.77 ms measured, with equal labels. (x86 processors without VNNI may saturate sums
-    of uint8 × int8 products; the session option `session.x64quantprecision` makes onnxruntime avoid that.)
+    form in float. A limit: x86 processors without VNNI may saturate sums of uint8 × int8 products. onnxruntime's
+    option against that, `session.x64quantprecision`, fails to load these models (1.31), so the gate is the proof.
     """
     from onnx import numpy_helper
 

@@ -21,7 +21,7 @@ def export(source: Source) -> tuple[bytes, ...]:
     """Return the model, uint8 [1, 48, 48, 1] → float32 probabilities [1, classes].
 
     The int8 one computes everything between in int8, softmax too. Its output is dequantised inside: a uint8 output
-    would hold the same 256 steps, and was measured to give the same labels.
+    would hold the same 256 steps.
     """
     if source.precision == "int8":
         return (quantised(source.net, source.calibration, takes_pixels=True),)

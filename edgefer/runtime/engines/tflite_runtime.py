@@ -1,7 +1,7 @@
 """tflite-runtime 2.14, the last one: for Python ≤ 3.11 with NumPy 1. Its int8 does not use XNNPACK and is slow.
 
 It does not verify a model before it reads it: a file that was cut short ends the process. So each model is loaded in a
-process of its own first, which costs about 0.2 s at the start.
+process of its own first, which makes the start slower.
 """
 
 from __future__ import annotations

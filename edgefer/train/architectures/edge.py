@@ -2,7 +2,7 @@
 
 Made of layers that quantization-aware training takes and that XNNPACK runs in one partition: convolution, batch
 normalisation, ReLU, add, average pooling, dense. Plain convolutions rather than depthwise ones: on int8 SIMD they
-reach far more of the arithmetic peak, and they train about five times faster on a CPU.
+reach far more of the arithmetic peak, and they train faster on a CPU.
 """
 
 from __future__ import annotations
