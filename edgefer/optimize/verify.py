@@ -18,8 +18,8 @@ MIN_INT8_AGREEMENT = 95.0
 """Percent of pictures on which int8 must give the trained network's label.
 
 Rounding moves labels that were nearly undecided, as many to the right one as away from it: one or two pictures in a
-hundred change while accuracy stays (the model card has ours). So accuracy is what --max-drop holds for int8, and this bound is there for
-the case that a broken model happens to score alike.
+hundred change while accuracy stays (the model card has ours). So accuracy is what --max-drop holds for int8, and this
+bound is there for the case that a broken model happens to score alike.
 """
 
 
