@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -18,6 +19,27 @@ else:
     import tomli as tomllib
 
 
+def _check(where: str, checks: Mapping[str, tuple[Any, bool, str]]) -> None:
+    """Raise RecipeError for the first name → (value, whether it is fine, what is allowed) that is not fine."""
+    for name, (value, fine, allowed) in checks.items():
+        if not fine:
+            raise RecipeError(f"recipe: {where}{name} = {value!r} is out of range: {allowed}")
+
+
+def _one_of(value: str, *choices: str) -> tuple[Any, bool, str]:
+    near = difflib.get_close_matches(value, choices, 1)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    return value, value in choices, f"one of {', '.join(choices)}{hint}"
+
+
+def _between(value: float, low: float, high: float) -> tuple[Any, bool, str]:
+    return value, low <= value <= high, f"{low:g} to {high:g}"
+
+
+def _at_least(value: float, low: float) -> tuple[Any, bool, str]:
+    return value, value >= low, f"at least {low:g}"
+
+
 @dataclass(frozen=True)
 class Augmentation:
     """How far training pictures are disturbed; 0 switches a part off."""
@@ -28,6 +50,8 @@ class Augmentation:
     """Largest rotation, degrees."""
     scale: float = 0.15
     """Largest zoom, as a fraction in and out."""
+    crop: float = 0.0
+    """Largest part of the side that a random crop cuts away."""
     shift: float = 0.08
     """Largest shift, as a fraction of the side."""
     shear: float = 0.05
@@ -38,22 +62,133 @@ class Augmentation:
     """Largest relative change of contrast."""
     erase: float = 0.25
     """Probability that a random rectangle is painted over."""
+    mixup: float = 0.0
+    """α of the beta distribution that two pictures and their labels are blended by (Zhang et al., 2018)."""
+    cutmix: float = 0.0
+    """α of the beta distribution of the area that is pasted from another picture (Yun et al., 2019)."""
+    off_epochs: int = 0
+    """The last epochs see the pictures as they are."""
+
+    def __post_init__(self) -> None:
+        _check(
+            "augmentation.",
+            {
+                "flip": _between(self.flip, 0, 1),
+                "rotation": _between(self.rotation, 0, 180),
+                "scale": _between(self.scale, 0, 2),
+                "crop": _between(self.crop, 0, 0.9),
+                "shift": _between(self.shift, 0, 1),
+                "shear": _between(self.shear, 0, 2),
+                "brightness": _between(self.brightness, 0, 1),
+                "contrast": _between(self.contrast, 0, 1),
+                "erase": _between(self.erase, 0, 1),
+                "mixup": _between(self.mixup, 0, 10),
+                "cutmix": _between(self.cutmix, 0, 10),
+                "off_epochs": _at_least(self.off_epochs, 0),
+            },
+        )
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """What is done to the pictures and labels before training."""
+
+    votes: str = "none"
+    """What FER+ votes become: `none`; `majority`, the label; `soft`, a distribution to train towards."""
+    votes_weight: float = 1.0
+    """With `soft`: how much of the target is the votes; the rest is the label of the data set."""
+    merge: tuple[str, ...] = ()
+    """Labels to be one: `sad+neutral`, or `sad+neutral=low` to name it."""
+    duplicates: str = "keep"
+    """Copies within the training pictures: `keep`; one of them stays when `exact` or `near` (perceptual hash)."""
+    seen_in_test: str = "keep"
+    """Training pictures that also stand in another split: `keep`, drop `exact` copies or `near` ones too."""
+    split: tuple[float, ...] = ()
+    """Fractions (train, validation) or (train, validation, test) into which all pictures are divided anew, class by
+    class; empty = as the data comes."""
+    split_seed: int = 1
+    balance: str = "none"
+    """`none`; `resample`: each class is drawn to `balance_to` pictures, once; `sampling`: anew for every epoch, in
+    equal parts. Weights in the loss are `class_weight_power`."""
+    balance_to: int = 0
+    """Pictures of each class after `resample`; 0 = the mean."""
+
+    def __post_init__(self) -> None:
+        _check(
+            "data.",
+            {
+                "votes": _one_of(self.votes, "none", "majority", "soft"),
+                "votes_weight": _between(self.votes_weight, 0, 1),
+                "merge": (list(self.merge), all("+" in m for m in self.merge), "labels joined by +, as sad+neutral"),
+                "duplicates": _one_of(self.duplicates, "keep", "exact", "near"),
+                "seen_in_test": _one_of(self.seen_in_test, "keep", "exact", "near"),
+                "split": (
+                    list(self.split),
+                    not self.split
+                    or (len(self.split) in (2, 3) and min(self.split) > 0 and abs(sum(self.split) - 1) < 1e-6),
+                    "2 or 3 fractions that add up to 1",
+                ),
+                "split_seed": _at_least(self.split_seed, 0),
+                "balance": _one_of(self.balance, "none", "resample", "sampling"),
+                "balance_to": _between(self.balance_to, 0, 1_000_000),
+            },
+        )
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """Learning from trained bundles besides the labels (Hinton et al., 2015)."""
+
+    teachers: tuple[str, ...] = ()
+    """Bundles; their probabilities are averaged. Empty = no distillation."""
+    weight: float = 0.7
+    """Of the teachers in the loss; the labels have the rest."""
+    temperature: float = 3.0
+    """Both sides' logits are divided by it; the loss is multiplied by its square."""
+    views: int = 0
+    """0: the teachers see the very crop that the student sees, in the same step. More: their answer is averaged over
+    so many random views of each picture once, and kept in the cache."""
+
+    def __post_init__(self) -> None:
+        _check(
+            "distill.",
+            {
+                "weight": _between(self.weight, 0, 1),
+                "temperature": _between(self.temperature, 0.1, 100),
+                "views": _between(self.views, 0, 1000),
+            },
+        )
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides a training run, but for the data."""
+    """Everything that decides a training run, but for the pictures."""
 
     arch: str = "edge-s"
+    weights: str = "none"
+    """What a pretrained part starts from: `imagenet`, `none`, or a Keras weights file (.h5)."""
+    unfreeze: int = -1
+    """How many of the last layers of the pretrained part are trained; -1 = all."""
     epochs: int = 40
     batch: int = 128
     optimizer: str = "adamw"
-    """`adamw` or `sgd` (Nesterov, momentum 0.9)."""
+    """`adamw`, `adam` or `sgd` (Nesterov, momentum 0.9)."""
     learning_rate: float = 2e-3
-    """Peak, reached after the warm-up; cosine to zero from there."""
+    """Peak, reached after the warm-up."""
+    schedule: str = "cosine"
+    """`cosine` to zero; `constant`; `plateau`: times `plateau_factor` after `plateau_patience` epochs without a lower
+    validation loss."""
     warmup_epochs: float = 2.0
+    plateau_factor: float = 0.5
+    plateau_patience: int = 5
+    learning_rate_decay: float = 0.0
+    """With `constant` and `plateau`: the rate is divided by 1 + this × steps done (`decay` of older Keras)."""
+    early_stopping: int = 0
+    """Ends after so many epochs without a better validation accuracy; 0 = never."""
     weight_decay: float = 2e-2
     """Decoupled; never on batch normalisation or biases."""
+    gradient_clip: float = 0.0
+    """Largest norm of the whole gradient; 0 = any."""
     label_smoothing: float = 0.1
     ema: float = 0.999
     """Momentum of the exponential moving average of the weights that is evaluated and kept; 0 switches it off."""
@@ -63,28 +198,47 @@ class Recipe:
     """`auto` (bfloat16 where a GPU is found), `on`, `off`."""
     seed: int = 1
     augmentation: Augmentation = field(default_factory=Augmentation)
+    data: DataSettings = field(default_factory=DataSettings)
+    distill: Distillation = field(default_factory=Distillation)
 
     def __post_init__(self) -> None:
-        checks = {
-            "epochs": self.epochs >= 1,
-            "batch": self.batch >= 1,
-            "optimizer": self.optimizer in ("adamw", "sgd"),
-            "learning_rate": self.learning_rate > 0,
-            "warmup_epochs": self.warmup_epochs >= 0,
-            "weight_decay": self.weight_decay >= 0,
-            "label_smoothing": 0 <= self.label_smoothing < 1,
-            "ema": 0 <= self.ema < 1,
-            "class_weight_power": 0 <= self.class_weight_power <= 1,
-            "mixed_precision": self.mixed_precision in ("auto", "on", "off"),
-            "seed": self.seed >= 0,
-        }
-        for name, fine in checks.items():
-            if not fine:
-                raise RecipeError(f"recipe: {name} = {getattr(self, name)!r} is out of range; see docs/train.md")
+        _check(
+            "",
+            {
+                "unfreeze": _at_least(self.unfreeze, -1),
+                "epochs": _between(self.epochs, 1, 100_000),
+                "batch": _between(self.batch, 1, 1_000_000),
+                "optimizer": _one_of(self.optimizer, "adamw", "adam", "sgd"),
+                "learning_rate": (self.learning_rate, 0 < self.learning_rate < float("inf"), "above 0"),
+                "schedule": _one_of(self.schedule, "cosine", "plateau", "constant"),
+                "warmup_epochs": _at_least(self.warmup_epochs, 0),
+                "plateau_factor": (self.plateau_factor, 0 < self.plateau_factor < 1, "between 0 and 1"),
+                "plateau_patience": _at_least(self.plateau_patience, 1),
+                "learning_rate_decay": _at_least(self.learning_rate_decay, 0),
+                "early_stopping": _at_least(self.early_stopping, 0),
+                "weight_decay": _at_least(self.weight_decay, 0),
+                "gradient_clip": _at_least(self.gradient_clip, 0),
+                "label_smoothing": (self.label_smoothing, 0 <= self.label_smoothing < 1, "0 to below 1"),
+                "ema": (self.ema, 0 <= self.ema < 1, "0 to below 1"),
+                "class_weight_power": _between(self.class_weight_power, 0, 1),
+                "mixed_precision": _one_of(self.mixed_precision, "auto", "on", "off"),
+                "seed": _at_least(self.seed, 0),
+            },
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data, as it goes into the manifest."""
-        return dataclasses.asdict(self)
+        return {k: _plain(v) for k, v in dataclasses.asdict(self).items()}
+
+
+TABLES: dict[str, type] = {"augmentation": Augmentation, "data": DataSettings, "distill": Distillation}
+
+
+def _plain(value: Any) -> Any:
+    """Return `value` with tuples as lists, as JSON gives them back."""
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    return list(value) if isinstance(value, tuple) else value
 
 
 def recipe_names() -> list[str]:
@@ -96,13 +250,14 @@ def recipe_names() -> list[str]:
 def load_recipe(name_or_path: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
     """Return the recipe of a TOML file, or of that name in the package, with `overrides` on top (None = not given).
 
-    Raises RecipeError for a missing or malformed file, an unknown field, or a value of the wrong type or range.
+    An override's name is dotted where it stands in a table: `augmentation.mixup`. Raises RecipeError for a missing or
+    malformed file, an unknown field (naming the nearest known one), or a value of the wrong type or range.
     """
     path = Path(name_or_path)
     if path.suffix != ".toml":
         if name_or_path not in recipe_names():
             raise RecipeError(
-                f"there is no recipe called {name_or_path!r};"
+                f"there is no recipe called {name_or_path!r}{_hint(name_or_path, recipe_names())};"
                 f" choose one of {', '.join(recipe_names())}, or a .toml file"
             )
         text = (resources.files(__package__) / "recipes" / f"{name_or_path}.toml").read_text(encoding="utf-8")
@@ -115,23 +270,65 @@ def load_recipe(name_or_path: str, overrides: Mapping[str, Any] | None = None) -
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"the recipe {name_or_path} is not valid TOML: {error}") from error
-    values.update({k: v for k, v in (overrides or {}).items() if v is not None})
-    augmentation = values.pop("augmentation", {})
-    if not isinstance(augmentation, dict):
-        raise RecipeError(f"the recipe {name_or_path}: 'augmentation' must be a table")
-    return Recipe(**_checked(Recipe, values), augmentation=Augmentation(**_checked(Augmentation, augmentation)))
+    return from_dict(values, overrides)
 
 
-def _checked(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
+def from_dict(values: Mapping[str, Any], overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """Return the recipe of plain data, as `as_dict` gives it and a manifest holds it; raises as `load_recipe` does."""
+    values = {k: dict(v) if isinstance(v, Mapping) else v for k, v in values.items()}
+    for table in TABLES:
+        if not isinstance(values.setdefault(table, {}), dict):
+            raise RecipeError(f"recipe: {table} must be a table, found {values[table]!r}")
+    for name, value in (overrides or {}).items():
+        if value is not None:
+            table, _, key = name.rpartition(".")
+            if table and table not in TABLES:
+                raise RecipeError(f"recipe: unknown table {table!r}{_hint(table, TABLES)}; known: {', '.join(TABLES)}")
+            (values[table] if table else values)[key] = value
+    tables = {name: cls(**_checked(cls, values.pop(name), f"{name}.")) for name, cls in TABLES.items()}
+    return Recipe(**_checked(Recipe, values, ""), **tables)
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """Return (name, value) of `name=value`, where the value is TOML, or else taken as a string.
+
+    Raises RecipeError when there is no `=`.
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise RecipeError(f"{text!r} is no setting; write NAME=VALUE, such as augmentation.mixup=0.2")
+    try:
+        return name.strip(), tomllib.loads(f"v = {value}")["v"]
+    except tomllib.TOMLDecodeError:
+        return name.strip(), value.strip()
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), 1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def _checked(cls: type, values: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Return `values` with every name known to `cls` and every type right (an int is fine for a float)."""
-    types = {f.name: f.type for f in dataclasses.fields(cls)}
+    types = {f.name: str(f.type) for f in dataclasses.fields(cls) if f.name not in TABLES}
     checked: dict[str, Any] = {}
     for name, value in values.items():
-        if name not in types or name == "augmentation":
-            raise RecipeError(f"recipe: unknown field {name!r}; known: {', '.join(types)}")
-        if types[name] == "float" and type(value) is int:
-            value = float(value)
-        if type(value).__name__ != types[name]:
-            raise RecipeError(f"recipe: {name} must be of type {types[name]}, found {value!r}")
-        checked[name] = value
+        if name not in types:
+            everywhere = [*types, *(f"{t}.{f.name}" for t, c in TABLES.items() for f in dataclasses.fields(c))]
+            near = _hint(where + name, everywhere) or _hint(name, everywhere)
+            raise RecipeError(f"recipe: unknown field {where + name!r}{near}; known: {', '.join(types)}")
+        checked[name] = _typed(where + name, value, types[name])
     return checked
+
+
+def _typed(name: str, value: Any, kind: str) -> Any:
+    if kind.startswith("tuple["):
+        inner = kind[len("tuple[") :].split(",")[0]
+        if not isinstance(value, (list, tuple)):
+            raise RecipeError(f"recipe: {name} must be a list, found {value!r}")
+        return tuple(_typed(name, v, inner) for v in value)
+    if kind == "float" and type(value) is int:
+        value = float(value)
+    if type(value).__name__ != kind:
+        raise RecipeError(f"recipe: {name} must be of type {kind}, found {value!r}")
+    return value

@@ -5,6 +5,7 @@ Readers need numpy and OpenCV alone, so `edgefer evaluate` works on a board too.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,12 @@ class Dataset:
     names: tuple[str, ...]
     skipped: int = 0
     """Pictures that could not be read and were left out."""
+    votes: npt.NDArray[np.uint8] | None = None
+    """How ten people labelled each picture, uint8 [n, 10] in the order of `votes.CHOICES` (FER+)."""
+    rows: npt.NDArray[np.int64] | None = None
+    """Line of each picture in the original fer2013.csv, from 0."""
+    targets: npt.NDArray[np.float32] | None = None
+    """Distributions over `names` to train towards, float32 [n, k]; None = the labels."""
 
     def __post_init__(self) -> None:
         if self.images.dtype != np.uint8 or self.images.ndim != 3 or self.images.shape[1:] != (48, 48):
@@ -38,13 +45,21 @@ class Dataset:
         if self.labels.min() < 0 or self.labels.max() >= len(self.names):
             bad = int(self.labels.min()) if self.labels.min() < 0 else int(self.labels.max())
             raise DataError(f"label {bad} is out of range: there are {len(self.names)} labels, 0–{len(self.names) - 1}")
+        for name, values, width in (
+            ("votes", self.votes, (10,)),
+            ("rows", self.rows, ()),
+            ("targets", self.targets, (len(self.names),)),
+        ):
+            if values is not None and values.shape != (len(self.images), *width):
+                raise DataError(f"{len(self.images)} images but {name} of shape {list(values.shape)}")
 
     def __len__(self) -> int:
         return len(self.images)
 
     def take(self, index: npt.NDArray[np.int64]) -> Dataset:
-        """Return the pictures at `index`."""
-        return Dataset(self.images[index], self.labels[index], self.names)
+        """Return the pictures at `index`, with all that belongs to them."""
+        votes, rows, targets = (None if v is None else v[index] for v in (self.votes, self.rows, self.targets))
+        return Dataset(self.images[index], self.labels[index], self.names, 0, votes, rows, targets)
 
     def ordered(self, names: tuple[str, ...]) -> Dataset:
         """Return the same pictures with labels in the order of `names`.
@@ -57,7 +72,11 @@ class Dataset:
                 f"the data has the labels {', '.join(sorted(unknown))}, which the bundle does not: {', '.join(names)}"
             )
         order = np.array([names.index(n) for n in self.names], np.int64)
-        return Dataset(self.images, order[self.labels], names, self.skipped)
+        targets = None
+        if self.targets is not None:
+            targets = np.zeros((len(self), len(names)), np.float32)
+            targets[:, order] = self.targets
+        return dataclasses.replace(self, labels=order[self.labels], names=names, targets=targets)
 
 
 Splits = dict[str, Dataset]
