@@ -34,6 +34,7 @@ MAX_LABELS = 1000
 INPUT_CONTRACT = {"dtype": "uint8", "layout": "NHWC", "range": [0, 255]}
 FORMATS = ("keras", "tflite", "onnx", "openvino")
 PRECISIONS = ("fp32", "fp16", "int8")
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,11 @@ class Bundle:
     versions: Mapping[str, str] = field(default_factory=dict)
     parent: str | None = None
     """SHA-256 of the manifest that this bundle was made from."""
+    temperature: float = 1.0
+    """What the network's logits are divided by before the softmax, so that probabilities say how sure to be.
+
+    The model files give softmax(logits); the engines apply this to what they give (Guo et al., 2017).
+    """
 
     @property
     def name(self) -> str:
@@ -153,6 +159,7 @@ class Bundle:
             "labels": list(self.labels),
             "input": INPUT_CONTRACT | {"shape": [None, self.preprocess.size, self.preprocess.size, 1]},
             "output": {"dtype": "float32", "shape": [None, len(self.labels)], "meaning": "probabilities"},
+            "temperature": self.temperature,
             "preprocess": self.preprocess.as_dict(),
             "artifacts": [a.as_dict() for a in self.artifacts],
             "metrics": dict(self.metrics),
@@ -237,7 +244,18 @@ def _parse(path: Path, data: Mapping[str, Any]) -> Bundle:
         recipe=dict(data["recipe"]),
         versions={_text(k): _text(v) for k, v in dict(data["versions"]).items()},
         parent=None if data["parent"] is None else _text(data["parent"]),
+        temperature=_temperature(path, data.get("temperature", 1.0)),
     )
+
+
+def _temperature(bundle: Path, value: Any) -> float:
+    # A boolean is an int in Python, and NaN and infinity are numbers in its JSON; no comparison lets NaN through.
+    if type(value) not in (int, float) or not MIN_TEMPERATURE <= value <= MAX_TEMPERATURE:
+        raise BundleError(
+            f"{bundle}: temperature must be a number from {MIN_TEMPERATURE:g} to {MAX_TEMPERATURE:g},"
+            f" found {str(value)[:40]!r}"
+        )
+    return float(value)
 
 
 def _artifact(bundle: Path, entry: Mapping[str, Any]) -> Artifact:
@@ -296,6 +314,7 @@ def write_bundle(bundle: Bundle, contents: Mapping[str, bytes], replace_existing
             if describe(file.path, contents[file.path]) != file:
                 raise ValueError(f"{file.path}: contents do not match the manifest")
     _refuse_not_finite(bundle.metrics)
+    _temperature(target, bundle.temperature)
     manifest = json.dumps(bundle.manifest(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     temporary: Path | None = None
     try:

@@ -15,6 +15,7 @@ from edgefer.errors import EdgeferError
 
 COMMANDS = {
     "demo": "See the whole line work on drawn faces, in under three minutes.",
+    "data": "Look at labelled faces before training: counts, copies, contradictions.",
     "train": "Train a model on labelled faces and write a bundle.",
     "export": "Turn a trained bundle into TFLite, ONNX and OpenVINO, float and int8, and prove it.",
     "evaluate": "Measure the accuracy of a bundle on labelled faces, on any engine.",

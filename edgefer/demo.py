@@ -58,7 +58,7 @@ def draw() -> Faces:
 
 def train(faces: Faces, out: Path, on_step: StepProgress, on_epoch: EpochProgress) -> Bundle:
     """Train the smallest edge network on the drawn faces."""
-    return train_bundle(faces.train, faces.validation, RECIPE, out, on_step=on_step, on_epoch=on_epoch)
+    return train_bundle(faces.train, faces.validation, RECIPE, out, on_step=on_step, on_epoch=on_epoch)[0]
 
 
 def prove(bundle: Bundle, faces: Faces, progress: Callable[[str], None]) -> ExportResult:

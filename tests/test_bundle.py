@@ -38,6 +38,7 @@ def sample(path: Path) -> Bundle:
         recipe={"epochs": 3},
         versions={"numpy": "2"},
         parent="0" * 64,
+        temperature=1.3,
     )
 
 
@@ -123,6 +124,16 @@ def edit(path: Path, keys: list[Any], value: Any) -> None:
         (["preprocess", "method"], "mystery-v9", "not known to this version"),
         (["preprocess", "size"], 100_000, "out of range"),
         (["input", "layout"], "NCHW", "input contract"),
+        (["temperature"], 0.0, "temperature must be a number from 0.05 to 20, found '0.0'"),
+        (["temperature"], 0.0499, "0.05 to 20"),
+        (["temperature"], 20.1, "0.05 to 20"),
+        (["temperature"], -1, "0.05 to 20"),
+        (["temperature"], float("nan"), "found 'nan'"),
+        (["temperature"], float("inf"), "0.05 to 20"),
+        (["temperature"], 10**400, "0.05 to 20"),
+        (["temperature"], "1", "0.05 to 20"),
+        (["temperature"], True, "0.05 to 20"),
+        (["temperature"], None, "0.05 to 20"),
         (["recipe"], ..., "malformed"),
         (["versions"], 3, "malformed"),
         (["artifacts"], [3], "malformed"),
@@ -132,6 +143,25 @@ def test_manifests_that_are_not_right(written: Bundle, keys: list[Any], value: A
     edit(written.path, keys, value)
     with pytest.raises(BundleError, match=message):
         open_bundle(written.path)
+
+
+def test_a_manifest_without_temperature_means_1(written: Bundle) -> None:
+    assert open_bundle(written.path).temperature == 1.3
+    edit(written.path, ["temperature"], ...)
+    assert open_bundle(written.path).temperature == 1.0
+
+
+@pytest.mark.parametrize("value", [0.05, 20, 1])
+def test_temperatures_in_range_are_read(written: Bundle, value: float) -> None:
+    edit(written.path, ["temperature"], value)
+    assert open_bundle(written.path).temperature == value
+
+
+@pytest.mark.parametrize("value", [float("nan"), 0.0, 21.0])
+def test_a_temperature_out_of_range_is_not_written(tmp_path: Path, value: float) -> None:
+    with pytest.raises(BundleError, match=r"0\.05 to 20"):
+        write_bundle(dataclasses.replace(sample(tmp_path / "m"), temperature=value), CONTENTS)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_link_that_leaves_the_bundle_is_refused(written: Bundle, tmp_path: Path) -> None:
@@ -148,6 +178,7 @@ JSON = st.recursive(
     max_leaves=12,
 )
 KEYS = ["schema", "architecture", "labels", "input", "output", "preprocess", "artifacts", "metrics", "recipe", "parent"]
+KEYS += ["temperature"]
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

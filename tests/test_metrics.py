@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgefer.metrics import agree, measure, wilson
+from edgefer.metrics import agree, expected_calibration_error, measure, reliability, wilson
 
 
 def one_hot(labels: list[int], k: int) -> np.ndarray:
@@ -56,3 +56,50 @@ def test_shapes_must_fit() -> None:
 def test_agreement() -> None:
     same = agree(one_hot([0, 1], 2), one_hot([0, 0], 2))
     assert (same.top1, same.max_difference, same.mean_difference) == (0.5, 1.0, 0.5)
+
+
+def test_calibration_error_by_hand() -> None:
+    given = np.array([[0.9, 0.1], [0.9, 0.1], [0.7, 0.3], [0.3, 0.7]])
+    labels = np.array([0, 1, 0, 0])
+    # 0.9: half are right; 0.7: half are right.
+    assert expected_calibration_error(given, labels) == pytest.approx((2 * 0.4 + 2 * 0.2) / 4)
+    # One bin: half are right of what was given 0.8 in the mean.
+    assert expected_calibration_error(given, labels, bins=1) == pytest.approx(0.3)
+    result = measure(given, labels, ["a", "b"])
+    assert result.as_dict()["ece"] == result.ece == pytest.approx(0.3)
+
+
+def test_a_bin_holds_its_upper_edge() -> None:
+    given = np.array([[0.5, 0.5], [0.5, 0.5], [0.75, 0.25], [1.0, 0.0]])
+    bins = reliability(given, np.array([0, 1, 0, 1]), 4)
+    assert [b.count for b in bins] == [0, 2, 1, 1]
+    assert (bins[1].low, bins[1].high, bins[1].confidence, bins[1].accuracy) == (0.25, 0.5, 0.5, 0.5)
+    assert (bins[0].confidence, bins[0].accuracy) == (0.0, 0.0)
+    assert bins[3].accuracy == 0.0
+
+
+@given(st.lists(st.tuples(st.floats(0.34, 1), st.booleans()), min_size=1), st.integers(1, 30))
+def test_calibration_error_is_what_guo_defines(pictures: list[tuple[float, bool]], bins: int) -> None:
+    given = np.array([[p, (1 - p) / 2, (1 - p) / 2] for p, _ in pictures])
+    labels = np.array([0 if right else 2 for _, right in pictures])
+    right = given.argmax(axis=1) == labels
+    expected = 0.0
+    for low, high in zip(np.linspace(0, 1, bins + 1)[:-1], np.linspace(0, 1, bins + 1)[1:], strict=True):
+        inside = (given.max(axis=1) > low) & (given.max(axis=1) <= high)
+        if inside.any():
+            expected += inside.mean() * abs(right[inside].mean() - given.max(axis=1)[inside].mean())
+    assert expected_calibration_error(given, labels, bins) == pytest.approx(expected, abs=1e-9)
+    assert sum(b.count for b in reliability(given, labels, bins)) == len(pictures)
+
+
+def test_what_is_no_probability_is_still_counted() -> None:
+    given = np.array([[np.nan, 0.2], [1.002, 0.0]], np.float32)
+    bins = reliability(given, np.array([1, 0]), 5)
+    assert [b.count for b in bins] == [1, 0, 0, 0, 1]
+    assert np.isfinite(expected_calibration_error(given, np.array([1, 0])))
+
+
+@pytest.mark.parametrize(("shape", "labels", "bins"), [((0, 2), 0, 15), ((2, 2), 3, 15), ((2,), 2, 15), ((2, 2), 2, 0)])
+def test_reliability_refuses_what_does_not_fit(shape: tuple[int, ...], labels: int, bins: int) -> None:
+    with pytest.raises(ValueError, match="cannot put"):
+        reliability(np.zeros(shape), np.zeros(labels, np.int64), bins)

@@ -99,7 +99,8 @@ def blocks(records: Sequence[BenchRecord], evaluations: Sequence[Evaluation]) ->
         yield Heading(f"accuracy of {evaluation.artifact} in {runtime}, split {evaluation.split}", 2)
         yield Text(
             f"accuracy {a.accuracy:.4f} (95 % interval {a.ci95[0]:.4f}–{a.ci95[1]:.4f}, n = {a.n}),"
-            f" macro F1 {a.macro_f1:.4f}, weighted F1 {a.weighted_f1:.4f}"
+            f" macro F1 {a.macro_f1:.4f}, weighted F1 {a.weighted_f1:.4f},"
+            f" expected calibration error {a.ece:.4f}"
         )
         head, *rows_by_class = accuracy.class_rows(evaluation)
         yield Table(head, rows_by_class)

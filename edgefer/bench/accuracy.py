@@ -95,6 +95,7 @@ def as_text(evaluation: Evaluation) -> str:
         f"accuracy     {a.accuracy:.4f}  (95 % interval {low:.4f}–{high:.4f})",
         f"macro F1     {a.macro_f1:.4f}",
         f"weighted F1  {a.weighted_f1:.4f}",
+        f"ECE          {a.ece:.4f}  (expected calibration error, 15 bins; 0 is perfect)",
         "",
     ]
     lines += [*aligned(class_rows(evaluation)), "", "rows: true; columns: predicted"]

@@ -5,36 +5,18 @@ Every text that comes from a record is escaped: a record is data from someone el
 
 from __future__ import annotations
 
-import base64
-import html
 import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgefer import files, plugins
+from edgefer import files, page, plugins
 from edgefer.bench._blocks import TITLE, Block, Facts, Heading, Plot, Target, Text, blocks
 from edgefer.bench.accuracy import Evaluation
 from edgefer.bench.record import BenchRecord, Measurement
 from edgefer.errors import RecordError
 
 LEFT_COLUMNS = frozenset({"engine", "provider", "artifact", "detector", "stage", "class", "bundle"})
-
-STYLE = """
-:root{color-scheme:light}
-body{font:16px/1.5 system-ui,sans-serif;color:#1c2430;background:#fff;max-width:64rem;margin:0 auto;padding:1rem}
-h1{font-size:1.5rem;margin:.5rem 0}
-h2{font-size:1.2rem;margin:2.2rem 0 .3rem;border-top:1px solid #dde3ea;padding-top:1.2rem}
-h3{font-size:1rem;margin:1.3rem 0 .3rem}p{margin:.4rem 0}.note{color:#55606e}
-.bad{background:#fdecea;border-left:4px solid #c0392b;padding:.5rem .8rem;margin:.6rem 0}
-.wide{overflow-x:auto}table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums}
-th,td{padding:.3rem .6rem;text-align:right;
-border-bottom:1px solid #e6eaef;white-space:nowrap}th{color:#55606e;font-weight:600}
-td.l,th.l{text-align:left}tr.invalid td{color:#a33;text-decoration:line-through}
-img{max-width:100%;height:auto}code{background:#f3f5f8;padding:.1rem .3rem;overflow-wrap:anywhere}
-dl{display:grid;grid-template-columns:max-content 1fr;
-gap:.1rem .9rem;font-size:.9rem}dt{color:#55606e}dd{margin:0;overflow-wrap:anywhere}
-"""
 
 
 def write_report(records: Sequence[BenchRecord], path: Path, evaluations: Sequence[Evaluation] = ()) -> None:
@@ -60,11 +42,7 @@ def write_report(records: Sequence[BenchRecord], path: Path, evaluations: Sequen
 def render_html(records: Sequence[BenchRecord], evaluations: Sequence[Evaluation] = ()) -> str:
     """Return one page that needs no other file; raises MissingDependencyError without matplotlib."""
     body = "\n".join(_html_block(block) for block in blocks(records, evaluations))
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{TITLE}</title><style>{STYLE}</style></head>\n<body>\n{body}\n</body></html>\n"
-    )
+    return page.document(TITLE, body)
 
 
 def render_markdown(records: Sequence[BenchRecord], evaluations: Sequence[Evaluation] = ()) -> str:
@@ -78,7 +56,7 @@ def _latency_plot(target: Target, scope: str) -> str:
     matplotlib = plugins.require("matplotlib", "report", "the report's plots")
     figures = plugins.require("matplotlib.figure", "report", "the report's plots")
     rows = target.rows(scope)
-    names = [_plain(_bar_name(r, m, target.several_bundles)) for r, m in rows]
+    names = [page.plain(_bar_name(r, m, target.several_bundles)) for r, m in rows]
     p50 = [m.latency.p50 for _, m in rows]
     reach = [max(0.0, m.latency.p99 - m.latency.p50) for _, m in rows]
     # Text as text, and `$` as `$`: the names come from a record.
@@ -118,25 +96,14 @@ def _bar_name(record: BenchRecord, m: Measurement, several: bool) -> str:
 
 def _html_block(block: Block) -> str:
     if isinstance(block, Heading):
-        return f"<h{block.level}>{_html(block.text)}</h{block.level}>"
+        return page.heading(block.text, block.level)
     if isinstance(block, Text):
-        text = _html(block.text)
-        return f"<p><code>{text}</code></p>" if block.style == "code" else f'<p class="{block.style}">{text}</p>'
+        return page.paragraph(block.text, block.style)
     if isinstance(block, Facts):
-        return f"<dl>{''.join(f'<dt>{_html(name)}</dt><dd>{_html(value)}</dd>' for name, value in block.facts)}</dl>"
+        return page.facts(block.facts)
     if isinstance(block, Plot):
-        # As an image, nothing in it can run or be loaded.
-        data = base64.b64encode(_latency_plot(block.target, block.scope).encode("utf-8")).decode("ascii")
-        return f'<img alt="{_html(block.title)}" src="data:image/svg+xml;base64,{data}">'
-    sides = ["l" if name in LEFT_COLUMNS else "r" for name in block.head]
-    lines = [_html_row("th", sides, block.head, True)]
-    lines += [_html_row("td", sides, row, i not in block.invalid) for i, row in enumerate(block.rows)]
-    return f'<div class="wide"><table>{"".join(lines)}</table></div>'
-
-
-def _html_row(tag: str, sides: Sequence[str], cells: Sequence[str], valid: bool) -> str:
-    inner = "".join(f'<{tag} class="{side}">{_html(c)}</{tag}>' for side, c in zip(sides, cells, strict=True))
-    return f"<tr>{inner}</tr>" if valid else f'<tr class="invalid">{inner}</tr>'
+        return page.svg(_latency_plot(block.target, block.scope), block.title)
+    return page.table(block.head, block.rows, LEFT_COLUMNS, dict.fromkeys(block.invalid, "invalid"))
 
 
 def _md_block(block: Block) -> str:
@@ -144,7 +111,7 @@ def _md_block(block: Block) -> str:
         return f"{'#' * block.level} {_md(block.text)}"
     if isinstance(block, Text):
         if block.style == "code":
-            return f"    {_plain(block.text)}"
+            return f"    {page.plain(block.text)}"
         return f"**{_md(block.text)}**" if block.style == "bad" else _md(block.text)
     if isinstance(block, Facts):
         return "\n".join(f"- {_md(name)}: {_md(value)}" for name, value in block.facts)
@@ -155,14 +122,5 @@ def _md_block(block: Block) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _plain(text: str) -> str:
-    """Return one line of what can be printed; everything else becomes a replacement character."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
-def _html(text: str) -> str:
-    return html.escape(_plain(text))
-
-
 def _md(text: str) -> str:
-    return re.sub(r"([\\`*_\[\]<>|~&#])", r"\\\1", _plain(text))
+    return re.sub(r"([\\`*_\[\]<>|~&#])", r"\\\1", page.plain(text))

@@ -6,7 +6,7 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,15 @@ def say(message: str) -> None:
 def print_json(value: Any) -> None:
     """Write one JSON value to standard output."""
     click.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+
+def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Write a table to standard output; columns of numbers stand right, the others left."""
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    numbers = [all(row[i][:1] in "0123456789–-+±." for row in rows) for i in range(len(head))]
+    for row in [head, *rows]:
+        cells = (c.rjust(w) if number else c.ljust(w) for c, w, number in zip(row, widths, numbers, strict=True))
+        click.echo("  ".join(cells).rstrip())
 
 
 @contextlib.contextmanager

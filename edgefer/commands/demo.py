@@ -38,15 +38,15 @@ def command(out: Path | None) -> None:
         load_keras()
 
     from edgefer import demo
+    from edgefer.commands._epochs import Epochs
     from edgefer.commands.bench import measure_all
-    from edgefer.commands.train import Progress
 
     folder = out or _free_folder()
     folder.mkdir(parents=True, exist_ok=True)
     with step("Drawing faces of seven emotions"):
         faces = demo.draw()
     say(f"Training {demo.RECIPE.arch} on {len(faces.train):,} of them")
-    show = Progress(demo.RECIPE.epochs)
+    show = Epochs(demo.RECIPE.epochs)
     bundle = demo.train(faces, folder / "demo.edgefer", show.step, show.epoch)
     with step("Exporting to TFLite, ONNX and OpenVINO, float and int8, and proving each"):
         result = demo.prove(bundle, faces, lambda line: say(f"  {line}"))

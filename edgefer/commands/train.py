@@ -2,71 +2,130 @@
 
 from __future__ import annotations
 
-import sys
+import dataclasses
+import json
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgefer.commands._shared import bar, json_flag, print_json, say
+from edgefer.commands._epochs import Epochs
+from edgefer.commands._shared import bar, json_flag, print_json, print_table, say
 
 if TYPE_CHECKING:
-    from edgefer.train.fit import EpochReport
+    from edgefer.bundle import Bundle
+    from edgefer.train.data.prepare import Prepared
+    from edgefer.train.recipe import Recipe
+    from edgefer.train.state import EpochReport
+
+PATH = click.Path(path_type=Path)
 
 
 @click.command()
 @click.option(
     "--data",
-    required=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="fer2013.csv, a folder a class, a .npz, or a folder with train.npz and validation.npz.",
 )
-@click.option("--arch", metavar="NAME", help="Architecture, such as edge-s or edge-xs [default: the recipe's]")
-@click.option("--recipe", metavar="NAME|FILE.toml", help="Recipe [default: the architecture's own, else edge-s]")
+@click.option("--votes", type=PATH, help="FER+ votes, fer2013new.csv; data.votes says what is made of them [soft].")
+@click.option("--merge", multiple=True, metavar="A+B[=NAME]", help="Labels to be one, such as sad+neutral.")
+@click.option("--drop-rows", type=PATH, help="CSV with a column `row`: rows of fer2013.csv not to train on.")
+@click.option("--arch", metavar="NAME", help="Architecture; see --list [default: the recipe's]")
+@click.option("--recipe", metavar="NAME|FILE.toml", help="Recipe [default: the architecture's own]")
+@click.option("--weights", metavar="imagenet|none|FILE", help="What a pretrained part starts from.")
+@click.option("--unfreeze", metavar="N|all", help="Last layers of the pretrained part that are trained.")
 @click.option(
-    "--out", required=True, type=click.Path(path_type=Path), help="The bundle to write, such as happy.edgefer."
+    "--teacher", "teachers", multiple=True, type=PATH, help="Bundle to learn from; may be given several times."
 )
+@click.option("--out", type=PATH, help="The bundle to write, such as happy.edgefer.")
 @click.option("--epochs", type=click.IntRange(min=1), help="[default: the recipe's, as for all below]")
 @click.option("--batch", type=click.IntRange(min=1))
 @click.option("--learning-rate", type=float)
 @click.option("--seed", type=click.IntRange(min=0))
 @click.option("--mixed-precision", type=click.Choice(["auto", "on", "off"]))
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Any other value of the recipe.")
+@click.option("--seeds", type=click.IntRange(min=2), help="Train so many times, from --seed on, and tell mean ± std.")
 @click.option("--resume", is_flag=True, help="Go on with the run for this --out that was interrupted or killed.")
+@click.option("--page/--no-page", default=True, help="Write curves, confusion and more to OUT's folder .run [--page]")
+@click.option("--tensorboard", type=PATH, metavar="FOLDER", help="Write TensorBoard events there.")
+@click.option("--list", "list_them", is_flag=True, help="Show what can be trained, and end.")
+@click.option("--compare", is_flag=True, help="Show the trained bundles RUN… side by side, and end.")
+@click.argument("runs", nargs=-1, type=PATH, metavar="[--compare RUN…]")
 @json_flag
-def command(
-    data: Path,
-    arch: str | None,
-    recipe: str | None,
-    out: Path,
-    epochs: int | None,
-    batch: int | None,
-    learning_rate: float | None,
-    seed: int | None,
-    mixed_precision: str | None,
-    resume: bool,
-    as_json: bool,
-) -> None:
+def command(list_them: bool, compare: bool, runs: tuple[Path, ...], as_json: bool, **options: Any) -> None:
     """Train a model on labelled faces and write a bundle.
 
-    Every epoch is kept on disk beside --out: after Ctrl-C, a crash or a power cut, give the same command with --resume.
+    The state is kept on disk beside --out: after Ctrl-C, a crash or a power cut, give the same command with --resume.
 
     \b
     Examples:
       edgefer train --data fer2013.csv --arch edge-s --out mine.edgefer
-      edgefer train --data faces/ --arch edge-xs --epochs 20 --out small.edgefer
+      edgefer train --data faces/ --arch edge-xs --epochs 20 --merge sad+neutral --out small.edgefer
+      edgefer train --data fer2013.csv --votes fer2013new.csv --teacher mine.edgefer --arch edge-xs --out taught.edgefer
+      edgefer train --data fer2013.csv --set augmentation.mixup=0.2 --set optimizer=sgd --out mixed.edgefer
+      edgefer train --list
+      edgefer train --compare *.edgefer
     """
-    from edgefer.train import data as datasets
-    from edgefer.train.architectures import architecture_names
-    from edgefer.train.backend import load_keras
-    from edgefer.train.make import train_bundle
-    from edgefer.train.recipe import load_recipe, recipe_names
+    if list_them:
+        _list(as_json)
+    elif compare:
+        _compare(runs, as_json)
+    elif runs:
+        raise click.UsageError(f"unexpected argument {str(runs[0])!r}; bundles are compared with --compare")
+    else:
+        for name in ("data", "out"):
+            if options[name] is None:
+                raise click.UsageError(f"--{name} is needed")
+        _train(as_json=as_json, **options)
 
-    if arch is not None and arch not in architecture_names():
-        raise click.BadParameter(f"{arch!r} is not one of: {', '.join(architecture_names())}", param_hint="--arch")
-    name = recipe or (arch if arch in recipe_names() else "edge-s")
-    overrides = {"arch": arch, "epochs": epochs, "batch": batch, "learning_rate": learning_rate, "seed": seed}
-    settings = load_recipe(name, overrides | {"mixed_precision": mixed_precision})
+
+def _list(as_json: bool) -> None:
+    from edgefer.train import listing
+
+    entries = listing.listing()
+    if as_json:
+        print_json([e.as_dict() for e in entries])
+    else:
+        print_table(*listing.as_table(entries))
+
+
+def _compare(runs: tuple[Path, ...], as_json: bool) -> None:
+    from edgefer.train import compare
+
+    if not runs:
+        raise click.UsageError("--compare needs bundles, such as: edgefer train --compare one.edgefer two.edgefer")
+    rows = compare.compare(runs)
+    if as_json:
+        seeds = [dataclasses.asdict(group) for group in compare.summary(rows)]
+        found = {"runs": [dataclasses.asdict(row) for row in rows], "seeds": seeds}
+        print_json(json.loads(json.dumps(found, default=str)))
+    else:
+        print_table(*compare.as_table(rows))
+
+
+def _train(
+    *,
+    data: Path,
+    votes: Path | None,
+    drop_rows: Path | None,
+    out: Path,
+    seeds: int | None,
+    resume: bool,
+    page: bool,
+    tensorboard: Path | None,
+    as_json: bool,
+    **chosen: Any,
+) -> None:
+    from edgefer import plugins
+    from edgefer.train import data as datasets
+    from edgefer.train.data import prepare
+    from edgefer.train.data import votes as ferplus
+
+    recipe = _recipe(votes is not None, **chosen)
+    if page:
+        plugins.require("matplotlib", "train", "the page of a run (or give --no-page)")
     start = time.monotonic()
     with bar("Reading faces") as progress:
         splits = datasets.read(data, progress)
@@ -77,45 +136,142 @@ def command(
         f"{total:,} pictures in {seconds:.1f} s ({total / seconds:,.0f} a second)"
         + (f"; {skipped} unreadable and skipped" if skipped else "")
     )
-    train, validation = datasets.for_training(splits, settings.seed)
-    load_keras()
-    say(f"{settings.arch}: {len(train):,} to train on, {len(validation):,} to choose by, {settings.epochs} epochs")
-    show = Progress(settings.epochs)
-    bundle = train_bundle(train, validation, settings, out, resume=resume, on_step=show.step, on_epoch=show.epoch)
-    figures = next(iter(bundle.metrics.values()))
-    low, high = figures["ci95"]
-    say(
-        f"validation accuracy {figures['accuracy']:.4f} (95 % {low:.4f}–{high:.4f}, n = {figures['n']}),"
-        f" epoch {figures['best_epoch']}"
+    if votes:
+        splits = ferplus.attach(splits, votes)
+    prepared = prepare.prepare(
+        splits, recipe.data, recipe.seed, prepare.read_drop_rows(drop_rows) if drop_rows else None
     )
-    say(f"wrote {out}; next: edgefer export {out} --int8 --data {data}")
-    if as_json:
-        print_json({"bundle": str(out), **figures})
+    for note in prepared.notes:
+        say(note)
+    runs = [(recipe, out, tensorboard)]
+    if seeds:
+        runs = [
+            (dataclasses.replace(recipe, seed=seed), _numbered(out, seed), tensorboard and tensorboard / f"seed{seed}")
+            for seed in range(recipe.seed, recipe.seed + seeds)
+        ]
+    made = []
+    for one, path, events in runs:
+        if seeds and resume and path.exists():
+            say(f"{path} is there already")
+            continue
+        again = resume and (not seeds or _begun(path))
+        made.append(_one(prepared, one, path, resume=again, page=page, tensorboard=events, data=data))
+    if seeds:
+        _compare(tuple(path for _, path, _ in runs), as_json)
+    elif as_json:
+        print_json({"bundle": str(out), "temperature": made[0].temperature, **next(iter(made[0].metrics.values()))})
 
 
-class Progress:
-    """One line that counts steps while an epoch runs, and stays with the epoch's figures."""
+def _recipe(
+    votes: bool,
+    *,
+    arch: str | None,
+    recipe: str | None,
+    merge: tuple[str, ...],
+    teachers: tuple[Path, ...],
+    unfreeze: str | None,
+    settings: tuple[str, ...],
+    **values: Any,
+) -> Recipe:
+    """Return the recipe with all that the command line says on top."""
+    from edgefer.train.architectures import architecture_names
+    from edgefer.train.recipe import load_recipe, parse_setting, recipe_names
 
-    def __init__(self, epochs: int) -> None:
-        self._epochs = epochs
-        self._start = 0.0
-        self._terminal = sys.stderr.isatty()
+    if arch is not None and arch not in architecture_names():
+        raise click.BadParameter(f"{arch!r} is not one of: {', '.join(architecture_names())}", param_hint="--arch")
+    if unfreeze is not None and unfreeze != "all" and not unfreeze.isdigit():
+        raise click.BadParameter(f"{unfreeze!r} is neither a number nor 'all'", param_hint="--unfreeze")
+    overrides = values | {
+        "arch": arch,
+        "unfreeze": None if unfreeze is None else -1 if unfreeze == "all" else int(unfreeze),
+        "data.merge": list(merge) or None,
+        "distill.teachers": [str(t) for t in teachers] or None,
+        **dict(parse_setting(text) for text in settings),
+    }
+    name = recipe or (arch if arch in recipe_names() else "edge-s")
+    found = load_recipe(name, overrides)
+    if votes and found.data.votes == "none":
+        found = dataclasses.replace(found, data=dataclasses.replace(found.data, votes="soft"))
+    return found
 
-    def step(self, epoch: int, step: int, steps: int, loss: float, accuracy: float) -> None:
-        """Redraw the line, on a terminal alone."""
-        if step == 1:
-            self._start = time.monotonic()
-        if self._terminal and (step % 5 == 0 or step == steps):
-            filled = round(24 * step / steps)
-            left = (time.monotonic() - self._start) / step * (steps - step)
-            done = "#" * filled + "-" * (24 - filled)
-            text = f"epoch {epoch:3}/{self._epochs} [{done}] {left:4.0f} s  loss {loss:.3f}  accuracy {accuracy:.3f}"
-            click.echo(f"\r{text}", nl=False, err=True)
 
-    def epoch(self, report: EpochReport, is_best: bool) -> None:
-        """Write what the epoch gave."""
-        text = (
-            f"epoch {report.epoch:3}/{self._epochs}  loss {report.loss:.3f}  accuracy {report.train_accuracy:.3f}"
-            f"  validation {report.validation_accuracy:.4f}  {report.seconds:.0f} s{'  best' if is_best else ''}"
+def _numbered(out: Path, seed: int) -> Path:
+    return out.with_name(f"{out.stem}-seed{seed}{out.suffix}")
+
+
+def _begun(out: Path) -> bool:
+    from edgefer.train.make import state_file
+
+    return state_file(out).exists()
+
+
+def _one(
+    prepared: Prepared, recipe: Recipe, out: Path, *, resume: bool, page: bool, tensorboard: Path | None, data: Path
+) -> Bundle:
+    """Train one recipe, write the bundle and what there is to look at, and say what came of it."""
+    from edgefer.train import make
+    from edgefer.train.architectures import facts
+    from edgefer.train.backend import load_keras
+
+    train, validation = prepared.train, prepared.validation
+    make.check_out(out, resume)
+    if facts()[recipe.arch].trainer == "sklearn":
+        return _svm(prepared, recipe, out, data)
+    load_keras()
+    say(f"{recipe.arch}: {len(train):,} to train on, {len(validation):,} to choose by, {recipe.epochs} epochs")
+    show = Epochs(recipe.epochs)
+    on_epoch: Callable[[EpochReport, bool], None] = show.epoch
+    with _scalars(tensorboard) as scalars, bar("Asking the teachers") as asked:
+        if scalars is not None:
+
+            def on_epoch(report: EpochReport, is_best: bool) -> None:
+                show.epoch(report, is_best)
+                scalars.epoch(report)
+
+        bundle, run = make.train_bundle(
+            train,
+            validation,
+            recipe,
+            out,
+            test=prepared.test,
+            resume=resume,
+            on_step=show.step,
+            on_epoch=on_epoch,
+            on_teachers=asked,
         )
-        click.echo(f"\r{text:<90}" if self._terminal else text, err=True)
+    figures = next(iter(bundle.metrics.values()))
+    _tell(figures, f", epoch {figures['best_epoch']}, ECE {figures['ece']:.3f}")
+    if page:
+        from edgefer.train.run_page import write_run_page
+
+        say(f"page: {write_run_page(run, out.with_name(out.name.removesuffix('.edgefer') + '.run'))}")
+    say(f"wrote {out}; next: edgefer export {out} --int8 --data {data}")
+    return bundle
+
+
+def _tell(figures: dict[str, Any], more: str = "") -> None:
+    low, high = figures["ci95"]
+    say(f"validation accuracy {figures['accuracy']:.4f} (95 % {low:.4f}–{high:.4f}, n = {figures['n']}){more}")
+    for name, what in (("ferplus", "against FER+ majority"), ("test", "test split")):
+        if name in figures:
+            say(f"{what}: {figures[name]['accuracy']:.4f} (n = {figures[name]['n']})")
+
+
+def _scalars(folder: Path | None) -> Any:
+    """Return TensorBoard's writer, or nothing in its place."""
+    import contextlib
+
+    if folder is None:
+        return contextlib.nullcontext()
+    from edgefer.train.tensorboard import Scalars
+
+    return Scalars(folder)
+
+
+def _svm(prepared: Prepared, recipe: Recipe, out: Path, data: Path) -> Bundle:
+    from edgefer.train import svm
+
+    bundle = svm.svm_bundle(prepared.train, prepared.validation, recipe, out, test=prepared.test, progress=say)
+    _tell(next(iter(bundle.metrics.values())))
+    say(f"wrote {out}; next: edgefer evaluate {out} --data {data}")
+    return bundle

@@ -95,6 +95,12 @@ def _check(bundle: Bundle, formats: Sequence[str], precisions: Sequence[str], ma
         raise ExportError(
             f"{bundle.path}: the architecture {bundle.architecture!r} is not known; choose one of: {', '.join(known)}"
         )
+    trainer = architectures.facts()[bundle.architecture].trainer
+    if trainer != "keras":
+        raise ExportError(
+            f"{bundle.architecture} is no network: training wrote its only form, which runs as it is; try"
+            f" edgefer evaluate {bundle.path}"
+        )
     for name in formats:
         exporter = exporters.load(name)
         engine = engines.load(exporter.ENGINE)

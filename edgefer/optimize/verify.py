@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -78,7 +78,8 @@ def verify(
 
     A refusal is in the result, not an exception. Raises MissingDependencyError, EngineError, BundleError.
     """
-    loaded = engines.open_engine(bundle, engine, precision)
+    # The reference is what the network gives, without temperature: compare what the files give.
+    loaded = engines.open_engine(replace(bundle, temperature=1.0), engine, precision)
     try:
         found = loaded.engine.run(reference.pictures)
         version, provider = loaded.engine.version, loaded.engine.provider

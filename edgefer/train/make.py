@@ -11,15 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from edgefer import __version__
 from edgefer.bundle import MANIFEST, Artifact, Bundle, describe, write_bundle
 from edgefer.errors import TrainError
+from edgefer.labels import FER2013_LABELS
 from edgefer.metrics import measure
 from edgefer.preprocess import Preprocess
-from edgefer.train.data import Dataset
-from edgefer.train.fit import EpochProgress, FitResult, StepProgress, fit
+from edgefer.train.data import Dataset, votes
+from edgefer.train.fit import EpochProgress, FitResult, StepProgress, TeacherProgress, fit, logits_of
 from edgefer.train.recipe import Recipe
+from edgefer.train.run_page import Run
+from edgefer.train.temperature import fit_temperature, softmax
 
 STATE = "state.npz"
 HISTORY = "history.json"
@@ -30,45 +34,64 @@ def state_file(out: Path) -> Path:
     return out.with_name(out.name + ".training") / STATE
 
 
+def check_out(out: Path, resume: bool) -> None:
+    """Raise TrainError when `out` is there already, or when there is nothing to resume for it."""
+    if out.exists():
+        what = "a bundle" if (out / MANIFEST).is_file() else "something that is not a bundle"
+        raise TrainError(f"{out} exists and is {what}; choose another --out or remove it")
+    if resume and not state_file(out).exists():
+        raise TrainError(f"there is nothing to resume: {state_file(out)} does not exist; leave out --resume")
+
+
 def train_bundle(
     train: Dataset,
     validation: Dataset,
     recipe: Recipe,
     out: Path,
     *,
+    test: Dataset | None = None,
     resume: bool = False,
     on_step: StepProgress | None = None,
     on_epoch: EpochProgress | None = None,
-) -> Bundle:
-    """Train `recipe` and write the bundle `out`; the run's state is kept beside it until the bundle is there.
+    on_teachers: TeacherProgress | None = None,
+) -> tuple[Bundle, Run]:
+    """Train `recipe` and write the bundle `out`; return it with what there is to look at.
 
-    Raises TrainError or BundleError; what was trained so far then stays for `resume`.
+    The run's state is kept beside `out` until the bundle is there. `test` is measured once, with the weights that
+    `validation` chose. Raises TrainError or BundleError; what was trained so far then stays for `resume`.
     """
-    if out.exists():
-        what = "a bundle" if (out / MANIFEST).is_file() else "something that is not a bundle"
-        raise TrainError(f"{out} exists and is {what}; choose another --out or remove it")
+    check_out(out, resume)
     state = state_file(out)
-    if resume and not state.exists():
-        raise TrainError(f"there is nothing to resume: {state} does not exist; leave out --resume")
     try:
         state.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise TrainError(f"cannot write beside {out}: {error.strerror}; choose another --out") from error
-    result = fit(train, validation, recipe, state, resume=resume, on_step=on_step, on_epoch=on_epoch)
-    bundle = write_trained(result, train, validation, recipe, out)
+    result = fit(
+        train,
+        validation,
+        recipe,
+        state,
+        resume=resume,
+        on_step=on_step,
+        on_epoch=on_epoch,
+        on_teachers=on_teachers,
+    )
+    made = write_trained(result, train, validation, recipe, out, test)
     state.unlink()
     state.parent.rmdir()
-    return bundle
+    return made
 
 
-def write_trained(result: FitResult, train: Dataset, validation: Dataset, recipe: Recipe, out: Path) -> Bundle:
-    """Write the best weights of a run as a bundle, with what was measured on `validation`."""
+def write_trained(
+    result: FitResult, train: Dataset, validation: Dataset, recipe: Recipe, out: Path, test: Dataset | None = None
+) -> tuple[Bundle, Run]:
+    """Write the best weights of a run as a bundle, with its figures and the temperature fitted on `validation`."""
     weights = _weights(result.model)
     file = describe(f"{recipe.arch}.weights.h5", weights)
-    logits = np.asarray(
-        result.model.predict(validation.images[..., None].astype(np.float32) / 255.0, batch_size=256, verbose=0)
-    )
-    accuracy = measure(_softmax(logits), validation.labels, validation.names)
+    logits = logits_of(result.model, validation.images)
+    temperature = fit_temperature(logits, validation.labels)
+    probabilities = softmax(logits, temperature)
+    accuracy = measure(probabilities, validation.labels, validation.names)
     figures = accuracy.as_dict() | {
         "split": "validation",
         "engine": f"keras on {result.backend}",
@@ -77,19 +100,60 @@ def write_trained(result: FitResult, train: Dataset, validation: Dataset, recipe
         "train_seconds": round(result.seconds, 1),
         "train_pictures": len(train),
         "parameters": int(result.model.count_params()),
+        "ferplus": _ferplus(probabilities, validation),
     }
+    if test is not None:
+        said = softmax(logits_of(result.model, test.images), temperature)
+        figures["test"] = measure(said, test.labels, test.names).as_dict()
     bundle = Bundle(
         path=out,
         architecture=recipe.arch,
         labels=train.names,
         preprocess=Preprocess(),
         artifacts=(Artifact(file, "keras", "fp32"),),
-        metrics={file.path: figures},
+        metrics={file.path: {k: v for k, v in figures.items() if v is not None}},
         recipe=recipe.as_dict(),
         versions={"edgefer": __version__, **{p: metadata.version(p) for p in ("keras", "numpy", result.backend)}},
+        temperature=temperature,
     )
     history = json.dumps([asdict(r) for r in result.history], indent=1) + "\n"
-    return write_bundle(bundle, {file.path: weights, HISTORY: history.encode()})
+    run = Run(
+        title=f"{recipe.arch}: {out.name}",
+        facts=_facts(result, train, recipe, temperature),
+        history=result.history,
+        probabilities=probabilities,
+        raw=softmax(logits),
+        labels=validation.labels,
+        names=validation.names,
+        images=validation.images,
+        accuracy=accuracy,
+    )
+    return write_bundle(bundle, {file.path: weights, HISTORY: history.encode()}), run
+
+
+def _ferplus(probabilities: npt.NDArray[np.float64], data: Dataset) -> dict[str, Any] | None:
+    """Return accuracy against what most of the FER+ voters said, where they saw a face, if the data has votes."""
+    if data.votes is None or set(data.names) != set(FER2013_LABELS):
+        return None
+    labels, keep = votes.majority(data.votes, data.names, data.labels)
+    if not keep.any():
+        return None
+    figures = measure(probabilities[keep], labels[keep], data.names)
+    return {"accuracy": figures.accuracy, "ci95": list(figures.ci95), "n": figures.n, "macro_f1": figures.macro_f1}
+
+
+def _facts(result: FitResult, train: Dataset, recipe: Recipe, temperature: float) -> list[tuple[str, str]]:
+    """Return what the page of a run says beside its figures."""
+    facts = [
+        ("parameters", f"{result.model.count_params():,}"),
+        ("trained on", f"{len(train):,} pictures"),
+        ("time", f"{result.seconds / 60:.1f} min with Keras on {result.backend}"),
+        ("temperature", f"{temperature:.3f}"),
+    ]
+    for name, value in recipe.as_dict().items():
+        for key, part in value.items() if isinstance(value, dict) else [("", value)]:
+            facts.append((f"{name}.{key}" if key else name, str(part)))
+    return facts
 
 
 def _weights(model: Any) -> bytes:
@@ -97,8 +161,3 @@ def _weights(model: Any) -> bytes:
         path = os.path.join(folder, "model.weights.h5")
         model.save_weights(path)
         return Path(path).read_bytes()
-
-
-def _softmax(logits: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))

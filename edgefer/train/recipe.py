@@ -67,7 +67,7 @@ class Augmentation:
     cutmix: float = 0.0
     """α of the beta distribution of the area that is pasted from another picture (Yun et al., 2019)."""
     off_epochs: int = 0
-    """The last epochs see the pictures as they are."""
+    """In the last epochs nothing is erased or mixed: pictures look as a camera shows them."""
 
     def __post_init__(self) -> None:
         _check(
@@ -303,9 +303,10 @@ def parse_setting(text: str) -> tuple[str, Any]:
         return name.strip(), value.strip()
 
 
-def _hint(name: str, known: Iterable[str]) -> str:
+def _hint(name: str, known: Iterable[str], full: Mapping[str, str] | None = None) -> str:
+    """Return a hint at the nearest of `known`, by its `full` name, or nothing."""
     near = difflib.get_close_matches(name, list(known), 1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
+    return f" (did you mean {(full or {}).get(near[0], near[0])!r}?)" if near else ""
 
 
 def _checked(cls: type, values: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -314,8 +315,9 @@ def _checked(cls: type, values: Mapping[str, Any], where: str) -> dict[str, Any]
     checked: dict[str, Any] = {}
     for name, value in values.items():
         if name not in types:
-            everywhere = [*types, *(f"{t}.{f.name}" for t, c in TABLES.items() for f in dataclasses.fields(c))]
-            near = _hint(where + name, everywhere) or _hint(name, everywhere)
+            everywhere = [*types, *TABLES, *(f"{t}.{f.name}" for t, c in TABLES.items() for f in dataclasses.fields(c))]
+            last = {full.rpartition(".")[2]: full for full in everywhere}
+            near = _hint(where + name, everywhere) or _hint(name, last, last)
             raise RecipeError(f"recipe: unknown field {where + name!r}{near}; known: {', '.join(types)}")
         checked[name] = _typed(where + name, value, types[name])
     return checked

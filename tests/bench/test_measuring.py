@@ -129,6 +129,18 @@ def test_accuracy_does_not_depend_on_the_order_of_the_labels(tiny_bundle: Bundle
     assert data["engine"] == "litert"
 
 
+def test_a_temperature_changes_how_sure_and_nothing_else(tiny_bundle: Bundle) -> None:
+    data = Dataset(*cartoon.dataset(12, 3), FER2013_LABELS)
+    found = []
+    for temperature in (1.0, 10.0):
+        bundle = replace(tiny_bundle, temperature=temperature)
+        loaded = open_engine(bundle, "litert", "fp32")
+        found.append(evaluate(bundle, data, loaded).accuracy)
+        loaded.engine.close()
+    assert found[0].ece != found[1].ece
+    assert replace(found[0], ece=0.0) == replace(found[1], ece=0.0)
+
+
 def test_labels_that_the_bundle_lacks_are_refused(tiny_bundle: Bundle) -> None:
     images, labels = cartoon.dataset(1, 0)
     data = Dataset(images, labels, ("bored", *FER2013_LABELS[1:]))

@@ -13,7 +13,15 @@ from edgefer import cartoon
 from edgefer.bundle import Bundle, describe
 from edgefer.errors import BundleError, EngineError, MissingDependencyError
 from edgefer.runtime import engines
-from edgefer.runtime.engines import LoadedEngine, Pictures, choose, engine_names, installed_engines, open_engine
+from edgefer.runtime.engines import (
+    LoadedEngine,
+    Pictures,
+    calibrated,
+    choose,
+    engine_names,
+    installed_engines,
+    open_engine,
+)
 
 
 @pytest.fixture(params=engine_names())
@@ -84,6 +92,44 @@ def test_two_threads_answer_as_one(loaded: LoadedEngine, name: str, faces: Pictu
     two = open_engine(tiny_bundle, name, loaded.artifact.precision, threads=2)
     np.testing.assert_allclose(two.engine.run(faces), loaded.engine.run(faces), atol=0.02)
     two.engine.close()
+
+
+@pytest.mark.parametrize("temperature", [0.05, 0.5, 1.7, 20.0])
+def test_the_temperature_of_the_bundle_is_applied(
+    name: str, temperature: float, faces: Pictures, tiny_bundle: Bundle
+) -> None:
+    for artifact in tiny_bundle.artifacts:
+        if artifact.format != engines.load(name).FORMAT:
+            continue
+        raw = open_engine(replace(tiny_bundle, temperature=1.0), name, artifact.precision).engine.run(faces)
+        opened = open_engine(replace(tiny_bundle, temperature=temperature), name, artifact.precision)
+        found = opened.engine.run(faces)
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found.argmax(axis=1), raw.argmax(axis=1))
+        np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
+        assert (found[raw == 0] == 0).all()
+        surer = found.max(axis=1) >= raw.max(axis=1) / raw.sum(axis=1) - 1e-6
+        assert surer.all() if temperature < 1 else not surer.all()
+        assert opened.engine.run(faces[:0]).shape == (0, len(tiny_bundle.labels))
+        assert opened.engine.provider
+        opened.engine.close()
+
+
+def test_a_temperature_is_that_of_the_logits() -> None:
+    logits = np.random.default_rng(0).normal(0, 3, (200, 7))
+    for temperature in (0.3, 1.0, 2.5):
+        given, expected = (np.exp(z) / np.exp(z).sum(axis=1, keepdims=True) for z in (logits, logits / temperature))
+        np.testing.assert_allclose(calibrated(given.astype(np.float32), temperature), expected, atol=1e-6)
+
+
+def test_labels_stay_where_float32_would_lose_them() -> None:
+    half, more = np.float32(0.5), np.nextafter(np.float32(0.5), np.float32(1))
+    given = np.array([[half, more], [more, half], [0, 0], [np.nan, 0.2], [1e-30, 1e-38]], np.float32)
+    for temperature in (0.05, 20.0):
+        found = calibrated(given, temperature)
+        np.testing.assert_array_equal(found.argmax(axis=1), given.argmax(axis=1))
+        np.testing.assert_array_equal(found[2], 0)
+        assert np.isnan(found[3, 0])
 
 
 @pytest.mark.parametrize(

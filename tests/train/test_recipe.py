@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from edgefer.errors import RecipeError
-from edgefer.train.recipe import Recipe, load_recipe, recipe_names
+from edgefer.train.architectures import architecture_names
+from edgefer.train.recipe import Recipe, from_dict, load_recipe, parse_setting, recipe_names
 
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_every_recipe_in_the_package_is_read(name: str) -> None:
-    assert load_recipe(name).as_dict()["augmentation"]["flip"] == 0.5
+    recipe = load_recipe(name)
+    assert recipe.arch == name
+    assert from_dict(json.loads(json.dumps(recipe.as_dict()))) == recipe
+
+
+def test_every_architecture_has_a_recipe_of_its_name() -> None:
+    assert recipe_names() == architecture_names()
 
 
 def test_overrides_win_and_none_means_not_given() -> None:
@@ -23,13 +31,24 @@ def test_overrides_win_and_none_means_not_given() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("epoch = 3", "unknown field 'epoch'"),
+        ("epoch = 3", "unknown field 'epoch' \\(did you mean 'epochs'\\?\\)"),
+        ("mixup = 0.2", "did you mean 'augmentation.mixup'"),
+        ('optimiser = "sgd"', "did you mean 'optimizer'"),
+        ('schedule = "cosin"', "did you mean 'cosine'"),
+        ("[data]\nbalence = 'resample'", "did you mean 'data.balance'"),
+        ("[data]\nsplit = [0.5, 0.4]", "fractions that add up to 1"),
+        ("[data]\nsplit = 0.5", "data.split must be a list"),
+        ("[data]\nmerge = ['sad']", r"sad\+neutral"),
+        ("[distil]\nweight = 1.0", "did you mean 'distill'"),
+        ("[distill]\nteachers = [3]", "distill.teachers must be of type str"),
+        ("[distill]\ntemperature = 0", "0.1 to 100"),
+        ("[augmentation]\nflip = 2", "augmentation.flip = 2.0 is out of range"),
         ("epochs = 0", "epochs = 0 is out of range"),
         ("epochs = 2.5", "must be of type int"),
         ("epochs = true", "must be of type int"),
         ('optimizer = "lion"', "optimizer"),
         ("label_smoothing = 1.0", "out of range"),
-        ("[augmentation]\nspin = 3.0", "unknown field 'spin'"),
+        ("[augmentation]\nspin = 3.0", "unknown field 'augmentation.spin'"),
         ("augmentation = 3", "must be a table"),
         ("epochs = ", "not valid TOML"),
     ],
@@ -45,3 +64,14 @@ def test_a_recipe_that_is_not_there(tmp_path: Path) -> None:
         load_recipe("no-such")
     with pytest.raises(RecipeError, match="cannot read"):
         load_recipe(str(tmp_path / "no.toml"))
+
+
+def test_settings_from_the_command_line() -> None:
+    settings = ["augmentation.mixup=0.2", "optimizer=sgd", "data.merge=['sad+neutral']", "ema = 0.9"]
+    recipe = load_recipe("edge-s", dict(parse_setting(s) for s in settings))
+    assert (recipe.augmentation.mixup, recipe.optimizer, recipe.ema) == (0.2, "sgd", 0.9)
+    assert recipe.data.merge == ("sad+neutral",)
+    with pytest.raises(RecipeError, match="NAME=VALUE"):
+        parse_setting("mixup")
+    with pytest.raises(RecipeError, match="did you mean 'augmentation'"):
+        load_recipe("edge-s", {"augmentations.mixup": 0.1})

@@ -3,7 +3,8 @@
 A file defines `FORMAT` (what it runs), `MODULE` (the package it needs), `EXTRA` (what brings that; None = the base
 install) and a class `Engine`. Pictures go in as uint8 [n, 48, 48, 1], probabilities come out as float32 [n, k];
 scale and zero point never leave the engine. Pictures run one by one: on a small processor a batch of these networks
-is no faster, and an answer never depends on which faces stand beside it.
+is no faster, and an answer never depends on which faces stand beside it. The file knows nothing of the bundle's
+temperature: `open_engine` puts that around the engine, the same for all.
 """
 
 from __future__ import annotations
@@ -77,6 +78,7 @@ def how_to_install(name: str) -> str:
 def open_engine(bundle: Bundle, name: str, precision: str | None = None, threads: int = 1) -> LoadedEngine:
     """Load the bundle's artifact for the engine `name`; without `precision`, int8 before fp16 before fp32.
 
+    Its probabilities are those of the model brought to the bundle's temperature.
     Raises EngineError (unknown, or refuses the model), MissingDependencyError (names the extra), BundleError.
     """
     module = load(name)
@@ -105,7 +107,51 @@ def open_engine(bundle: Bundle, name: str, precision: str | None = None, threads
     except BaseException:
         engine.close()
         raise
-    return LoadedEngine(engine, name, artifact)
+    return LoadedEngine(_with_temperature(engine, bundle.temperature), name, artifact)
+
+
+def calibrated(probabilities: Probabilities, temperature: float) -> Probabilities:
+    """Return softmax(logits / temperature), float32 [n, k], for probabilities = softmax(logits), float32 [n, k].
+
+    That is p^(1/temperature), brought back to a sum of 1. A 0, which int8 gives for less than 1/512, stays 0. The most
+    likely label of each row stays what it was.
+    """
+    p = np.maximum(probabilities.astype(np.float64), 0.0)
+    # Relative to the largest, which becomes 1: no power of it can vanish.
+    largest = p.max(axis=1, keepdims=True)
+    p = (p / np.where(largest > 0, largest, 1.0)) ** (1.0 / temperature)
+    total = p.sum(axis=1, keepdims=True)
+    result = (p / np.where(total > 0, total, 1.0)).astype(np.float32)
+    _keep_labels(result, probabilities.argmax(axis=1))
+    return result
+
+
+def _keep_labels(result: Probabilities, labels: npt.NDArray[np.intp]) -> None:
+    """Where two were so close that float32 cannot tell them apart now, put the one that led one step ahead again."""
+    lost = np.flatnonzero(result.argmax(axis=1) != labels)
+    result[lost, labels[lost]] = np.nextafter(result[lost].max(axis=1), np.float32(2))
+
+
+def _with_temperature(engine: Engine, temperature: float) -> Engine:
+    return engine if temperature == 1.0 else _Calibrated(engine, temperature)
+
+
+class _Calibrated:
+    """An engine whose probabilities are brought to a temperature."""
+
+    def __init__(self, engine: Engine, temperature: float) -> None:
+        self.provider = engine.provider
+        self.version = engine.version
+        self._engine = engine
+        self._temperature = temperature
+
+    def run(self, pictures: Pictures) -> Probabilities:
+        """Return probabilities float32 [n, k] for pictures uint8 [n, h, w, 1]."""
+        return calibrated(self._engine.run(pictures), self._temperature)
+
+    def close(self) -> None:
+        """Release the model."""
+        self._engine.close()
 
 
 def choose(bundle: Bundle, preferred: Iterable[str]) -> tuple[str, list[str]]:

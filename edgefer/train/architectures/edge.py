@@ -9,10 +9,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from edgefer.train.architectures import Facts
+
 # Each stage: (channels, stride of its first convolution, residual convolutions after it).
-VARIANTS: dict[str, tuple[tuple[int, int, int], ...]] = {
+STAGES: dict[str, tuple[tuple[int, int, int], ...]] = {
     "edge-xs": ((8, 1, 0), (16, 2, 0), (32, 2, 1), (64, 2, 1)),
     "edge-s": ((16, 1, 0), (32, 2, 0), (64, 2, 1), (128, 2, 2)),
+    "edge-m": ((16, 1, 0), (40, 2, 1), (80, 2, 2), (160, 2, 2)),
+}
+VARIANTS = {
+    "edge-xs": Facts("residual 3×3 convolutions, 8–64 channels", 71_663, 71_231, 4_811_200),
+    "edge-s": Facts("residual 3×3 convolutions, 16–128 channels", 431_831, 430_711, 24_220_544),
+    "edge-m": Facts("residual 3×3 convolutions, 16–160 channels", 744_695, 743_063, 53_417_056),
 }
 
 
@@ -25,7 +33,7 @@ def build(keras: Any, name: str, classes: int) -> Any:
         return layers.BatchNormalization(momentum=0.97, epsilon=1e-3, name=f"{label}_bn")(x)
 
     inputs = x = keras.Input((48, 48, 1), name="picture")
-    for i, (channels, stride, residuals) in enumerate(VARIANTS[name], start=1):
+    for i, (channels, stride, residuals) in enumerate(STAGES[name], start=1):
         x = layers.ReLU(name=f"s{i}_relu")(conv(x, channels, stride, f"s{i}"))
         for j in range(1, residuals + 1):
             y = conv(x, channels, 1, f"s{i}r{j}")

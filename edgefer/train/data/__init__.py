@@ -6,7 +6,7 @@ Readers need numpy and OpenCV alone, so `edgefer evaluate` works on a board too.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,8 +58,14 @@ class Dataset:
 
     def take(self, index: npt.NDArray[np.int64]) -> Dataset:
         """Return the pictures at `index`, with all that belongs to them."""
-        votes, rows, targets = (None if v is None else v[index] for v in (self.votes, self.rows, self.targets))
-        return Dataset(self.images[index], self.labels[index], self.names, 0, votes, rows, targets)
+        return Dataset(
+            self.images[index],
+            self.labels[index],
+            self.names,
+            votes=None if self.votes is None else self.votes[index],
+            rows=None if self.rows is None else self.rows[index],
+            targets=None if self.targets is None else self.targets[index],
+        )
 
     def ordered(self, names: tuple[str, ...]) -> Dataset:
         """Return the same pictures with labels in the order of `names`.
@@ -120,11 +126,30 @@ def for_training(splits: Splits, seed: int, fraction: float = 0.1) -> tuple[Data
     if "train" in splits and "validation" in splits:
         return splits["train"], splits["validation"].ordered(splits["train"].names)
     name, data = pick(splits, "train" if "train" in splits else "all")
+    train, validation = divide(data, (fraction,), seed, name)
+    return train, validation
+
+
+def divide(data: Dataset, held: Sequence[float], seed: int, name: str = "whole") -> list[Dataset]:
+    """Return what remains of `data`, then one part for each fraction in `held`, drawn at random class by class.
+
+    Each part has at least one picture of each class. Raises DataError, with the `name` of the split, when a class is
+    too small for that.
+    """
     rng = np.random.default_rng(seed)
-    held = np.zeros(len(data), bool)
+    part = np.zeros(len(data), np.int64)
     for label, count in enumerate(np.bincount(data.labels, minlength=len(data.names))):
-        if count == 1:
-            raise DataError(f"the {name} split has a single picture of {data.names[label]!r}; at least 2 are needed")
+        if not count:
+            continue
+        if count <= len(held):
+            raise DataError(
+                f"the {name} split has {'a single picture' if count == 1 else f'only {count} pictures'} of"
+                f" {data.names[label]!r}; at least {len(held) + 1} are needed"
+            )
         rows = rng.permutation(np.flatnonzero(data.labels == label))
-        held[rows[: max(1, round(count * fraction)) if count else 0]] = True
-    return data.take(np.flatnonzero(~held)), data.take(np.flatnonzero(held))
+        sizes = [max(1, round(count * fraction)) for fraction in held]
+        while sum(sizes) >= count:  # rounded up
+            sizes[sizes.index(max(sizes))] -= 1
+        for i, rows_of_part in enumerate(np.split(rows, np.cumsum(sizes))[:-1], start=1):
+            part[rows_of_part] = i
+    return [data.take(np.flatnonzero(part == i)) for i in range(len(held) + 1)]

@@ -1,4 +1,8 @@
-"""`.npz` arrays: images (n,48,48) or (n,48,48,1) uint8, labels (n,) integers; optional `names` (k,) strings."""
+"""`.npz` arrays: images (n,48,48) or (n,48,48,1) uint8, labels (n,) integers.
+
+Optional: `names` (k,) strings; `votes` (n,10) uint8, what FER+'s people chose; `rows` (n,) integers, the line of each
+picture in fer2013.csv.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +50,7 @@ def read_folder(folder: Path) -> Splits:
 def _load(path: Path) -> Dataset:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {k: archive[k] for k in ("images", "labels", "names") if k in archive.files}
+            arrays = {k: archive[k] for k in ("images", "labels", "names", "votes", "rows") if k in archive.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} is not a readable .npz of plain arrays: {error}") from error
     missing = {"images", "labels"} - set(arrays)
@@ -55,10 +59,23 @@ def _load(path: Path) -> Dataset:
     images, labels = arrays["images"], arrays["labels"]
     if images.ndim == 4 and images.shape[3] == 1:
         images = images[..., 0]
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise DataError(f"{path}: labels must be integers, found {labels.dtype}")
+    votes, rows = arrays.get("votes"), arrays.get("rows")
+    for name, array in (("labels", labels), ("rows", rows)):
+        if array is not None and not np.issubdtype(array.dtype, np.integer):
+            raise DataError(f"{path}: {name} must be integers, found {array.dtype}")
+    if votes is not None and votes.dtype != np.uint8:
+        raise DataError(f"{path}: votes must be uint8, found {votes.dtype}")
     names = tuple(canonical(str(n)) for n in arrays["names"]) if "names" in arrays else FER2013_LABELS
     try:
-        return Dataset(images, labels.astype(np.int64), names)
+        data = Dataset(
+            images,
+            labels.astype(np.int64),
+            names,
+            votes=votes,
+            rows=None if rows is None else rows.astype(np.int64),
+        )
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
+    if data.rows is not None and (data.rows.min() < 0 or len(np.unique(data.rows)) < len(data)):
+        raise DataError(f"{path}: rows must be 0 or more and differ from one another")
+    return data

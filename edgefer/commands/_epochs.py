@@ -1,0 +1,52 @@
+"""How a training run shows on a terminal: a line that counts steps, and a line that stays for each epoch."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from edgefer.train.state import EpochReport
+
+
+class Epochs:
+    """One line that counts steps while an epoch runs, and stays with the epoch's figures."""
+
+    def __init__(self, epochs: int) -> None:
+        self._epochs = epochs
+        self._start = 0.0
+        self._first = 0
+        self._seconds: list[float] = []
+        self._terminal = sys.stderr.isatty()
+
+    def step(self, epoch: int, step: int, steps: int, loss: float, accuracy: float) -> None:
+        """Redraw the line, on a terminal alone."""
+        if not self._first or step < self._first:
+            self._start, self._first = time.monotonic(), step
+        if self._terminal and (step % 5 == 0 or step == steps):
+            filled = round(24 * step / steps)
+            left = (time.monotonic() - self._start) / max(1, step - self._first) * (steps - step)
+            done = "#" * filled + "-" * (24 - filled)
+            text = f"epoch {epoch:3}/{self._epochs} [{done}] {left:4.0f} s  loss {loss:.3f}  accuracy {accuracy:.3f}"
+            click.echo(f"\r{text}", nl=False, err=True)
+
+    def epoch(self, report: EpochReport, is_best: bool) -> None:
+        """Write what the epoch gave, and how long the rest will take."""
+        self._first = 0
+        self._seconds.append(report.seconds)
+        left = sum(self._seconds[-3:]) / len(self._seconds[-3:]) * (self._epochs - report.epoch)
+        text = (
+            f"epoch {report.epoch:3}/{self._epochs}  loss {report.loss:.3f}  accuracy {report.train_accuracy:.3f}"
+            f"  validation {report.validation_accuracy:.4f}  rate {report.learning_rate:.1e}  {report.seconds:.0f} s"
+            f"  {_duration(left)} left{'  best' if is_best else ''}"
+        )
+        click.echo(f"\r{text:<110}" if self._terminal else text, err=True)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
