@@ -35,4 +35,4 @@ def build(keras: Any, name: str, classes: int) -> Any:
     for i, width in enumerate(DENSE, start=1):
         x = layers.Dense(width, activation="relu", name=f"dense{i}")(x)
         x = layers.Dropout(0.5, name=f"dense_dropout{i}")(x)
-    return keras.Model(inputs, layers.Dense(classes, name="logits")(x), name=name)
+    return keras.Model(inputs, layers.Dense(classes, dtype="float32", name="logits")(x), name=name)

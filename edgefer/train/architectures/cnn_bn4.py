@@ -32,4 +32,4 @@ def build(keras: Any, name: str, classes: int) -> Any:
     x = layers.Dense(512, activation="relu", name="dense")(x)
     x = layers.BatchNormalization(name="bn5")(x)
     x = layers.Dropout(0.2, name="dropout5")(x)
-    return keras.Model(inputs, layers.Dense(classes, name="logits")(x), name=name)
+    return keras.Model(inputs, layers.Dense(classes, dtype="float32", name="logits")(x), name=name)

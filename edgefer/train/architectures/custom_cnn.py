@@ -39,4 +39,4 @@ def build(keras: Any, name: str, classes: int) -> Any:
     x = layers.BatchNormalization(name="bn")(x)
     x = layers.Dense(64, activation="relu", name="dense2")(x)
     x = layers.Dense(16, activation="relu", name="dense3")(x)
-    return keras.Model(inputs, layers.Dense(classes, name="logits")(x), name=name)
+    return keras.Model(inputs, layers.Dense(classes, dtype="float32", name="logits")(x), name=name)

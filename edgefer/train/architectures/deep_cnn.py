@@ -38,4 +38,4 @@ def build(keras: Any, name: str, classes: int) -> Any:
         x = layers.Dense(width, activation="relu", name=f"dense{i - 4}")(x)
         x = layers.BatchNormalization(name=f"bn{i}")(x)
         x = layers.Dropout(0.25, name=f"dropout{i}")(x)
-    return keras.Model(inputs, layers.Dense(classes, name="logits")(x), name=name)
+    return keras.Model(inputs, layers.Dense(classes, dtype="float32", name="logits")(x), name=name)

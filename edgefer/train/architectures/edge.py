@@ -40,4 +40,4 @@ def build(keras: Any, name: str, classes: int) -> Any:
             x = layers.ReLU(name=f"s{i}r{j}_relu")(layers.Add(name=f"s{i}r{j}_add")([x, y]))
     x = layers.GlobalAveragePooling2D(name="pool")(x)
     x = layers.Dropout(0.25, name="dropout")(x)
-    return keras.Model(inputs, layers.Dense(classes, name="logits")(x), name=name)
+    return keras.Model(inputs, layers.Dense(classes, dtype="float32", name="logits")(x), name=name)

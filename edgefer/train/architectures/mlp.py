@@ -37,7 +37,7 @@ def build(keras: Any, name: str, classes: int) -> Any:
         x = layers.Dense(width, activation="relu", name=f"dense{i}")(x)
         if i == 1:
             x = layers.Dropout(0.2, name="dropout")(x)
-    x = layers.Dense(classes, name="logits")(x)
+    x = layers.Dense(classes, dtype="float32", name="logits")(x)
     if name == "mlp-relu":
         x = keras.ops.log(layers.ReLU(name="output")(x) + EPSILON)
     return keras.Model(inputs, x, name=name)
