@@ -61,11 +61,15 @@ def command(
     from edgefer.bench import accuracy
     from edgefer.bundle import open_bundle
     from edgefer.train import data as datasets
+    from edgefer.train.data.prepare import merged_as_trained
 
     opened = open_bundle(bundle)
     loaded = open_preferred(opened, profile_for(device), engine, precision, None)
     with bar("Reading faces") as progress:
-        name, faces = datasets.pick(datasets.read(data, progress), split)
+        splits = merged_as_trained(datasets.read(data, progress), opened.recipe, opened.labels)
+    name, faces = datasets.pick(splits, split)
+    if opened.recipe.get("data", {}).get("split"):
+        say("note: this bundle was trained on a division of its own; it may have seen pictures of this split")
     with bar("Evaluating") as progress:
         evaluation = accuracy.evaluate(opened, faces, loaded, split=name, progress=progress)
     loaded.engine.close()

@@ -68,6 +68,7 @@ def command(
     from edgefer.bundle import open_bundle
     from edgefer.optimize.export import export
     from edgefer.train import data as datasets
+    from edgefer.train.data.prepare import as_trained
 
     if bundle is None and out is None:
         raise click.UsageError("exporting the bundle that ships needs --out: the package itself is not changed")
@@ -77,7 +78,7 @@ def command(
         raise click.UsageError("--int8 and --precision fp32 contradict each other")
     with bar("Reading faces") as progress:
         splits = datasets.read(data, progress)
-    train, validation = datasets.for_training(splits, int(opened.recipe.get("seed", 1)))
+    train, validation = as_trained(splits, opened.recipe)
     with step("Export"):
         result = export(
             opened,

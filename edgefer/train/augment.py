@@ -30,8 +30,12 @@ class Augment(keras.layers.Layer):  # type: ignore[misc, unused-ignore]
         x = ops.cast(pictures, "float32") / 255.0
         if not training:
             return x
-        x = self._light(self._warp(x))
-        return self._erase(x) if self.settings.erase else x
+        s = self.settings
+        if s.flip or s.rotation or s.scale or s.crop or s.shift or s.shear:
+            x = self._warp(x)
+        if s.brightness or s.contrast:
+            x = self._light(x)
+        return self._erase(x) if s.erase else x
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Return the shape unchanged."""

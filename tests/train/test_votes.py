@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -125,15 +126,14 @@ def test_bad_files(tmp_path: Path) -> None:
 
 
 @given(st.binary(max_size=300), st.booleans())
+@settings(deadline=None)
 def test_a_file_of_anything_is_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, header: bool
 ) -> None:
     path = tmp_path_factory.mktemp("votes") / "any.csv"
     path.write_bytes((HEADER.encode() + b"\n" if header else b"") + content)
-    try:
+    with contextlib.suppress(DataError):
         assert votes.read(path).votes.shape[1] == 10
-    except DataError:
-        pass
 
 
 def one(**cast: int) -> np.ndarray:
@@ -178,6 +178,7 @@ def test_names_without_any_emotion_of_ferplus() -> None:
 
 
 @given(arrays.arrays(np.uint8, (20, 10), elements=st.integers(0, 10)), st.permutations(FER2013_LABELS))
+@settings(deadline=None)
 def test_distributions_add_up_to_one_and_agree_with_the_majority(cast: np.ndarray, names: list[str]) -> None:
     order = tuple(names)
     shares, keep = votes.distribution(cast, order)

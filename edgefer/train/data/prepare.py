@@ -9,9 +9,10 @@ from __future__ import annotations
 import csv
 import dataclasses
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,7 @@ from edgefer.errors import DataError
 from edgefer.labels import canonical
 from edgefer.train.data import Dataset, Splits, divide, duplicates, for_training
 from edgefer.train.data import votes as ferplus
-from edgefer.train.recipe import DataSettings
+from edgefer.train.recipe import DataSettings, from_dict
 
 MAX_ROWS_FILE = 10_000_000
 """Bytes of a file of rows to drop."""
@@ -64,6 +65,28 @@ def prepare(splits: Splits, settings: DataSettings, seed: int, drop_rows: set[in
     if settings.balance == "resample":
         train = _resample(train, settings.balance_to, seed, notes)
     return Prepared(train, validation, test, tuple(notes))
+
+
+def as_trained(splits: Splits, recipe: Mapping[str, Any]) -> tuple[Dataset, Dataset]:
+    """Return (train, validation) divided and with labels merged as in the run whose recipe a bundle holds.
+
+    Raises RecipeError for a recipe that cannot be read, else as `prepare`.
+    """
+    settings = from_dict(recipe)
+    kept = DataSettings(merge=settings.data.merge, split=settings.data.split, split_seed=settings.data.split_seed)
+    found = prepare(splits, kept, settings.seed)
+    return found.train, found.validation
+
+
+def merged_as_trained(splits: Splits, recipe: Mapping[str, Any], labels: tuple[str, ...]) -> Splits:
+    """Return `splits` with labels merged as in the run whose recipe a bundle with `labels` holds; raises as above."""
+    merges = from_dict(recipe).data.merge
+    result = dict(splits)
+    for name, data in splits.items():
+        if merges and not set(data.names) <= set(labels):
+            names, groups = merged_names(data.names, merges)
+            result[name] = merge(data, names, groups)
+    return result
 
 
 def read_drop_rows(path: Path) -> set[int]:
