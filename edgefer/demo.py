@@ -12,6 +12,7 @@ from edgefer.bench.accuracy import Evaluation, evaluate
 from edgefer.bench.record import BenchRecord, write_record
 from edgefer.bench.report import write_report
 from edgefer.bundle import Bundle
+from edgefer.errors import TrainError
 from edgefer.labels import FER2013_LABELS
 from edgefer.optimize.export import ExportResult, export
 from edgefer.runtime.detectors import open_detector
@@ -58,7 +59,10 @@ def draw() -> Faces:
 
 def train(faces: Faces, out: Path, on_step: StepProgress, on_epoch: EpochProgress) -> Bundle:
     """Train the smallest edge network on the drawn faces."""
-    return train_bundle(faces.train, faces.validation, RECIPE, out, on_step=on_step, on_epoch=on_epoch)[0]
+    trained = train_bundle(faces.train, faces.validation, RECIPE, out, on_step=on_step, on_epoch=on_epoch)
+    if trained is None:
+        raise TrainError("the demo trains in one process; unset TF_CONFIG")
+    return trained[0]
 
 
 def prove(bundle: Bundle, faces: Faces, progress: Callable[[str], None]) -> ExportResult:

@@ -156,10 +156,12 @@ def _train(
             continue
         again = resume and (not seeds or _begun(path))
         made.append(_one(prepared, one, path, resume=again, page=page, tensorboard=events, data=data))
+    if None in made:
+        return
     if seeds:
         _compare(tuple(path for _, path, _ in runs), as_json)
-    elif as_json:
-        print_json({"bundle": str(out), "temperature": made[0].temperature, **next(iter(made[0].metrics.values()))})
+    elif as_json and (bundle := made[0]) is not None:
+        print_json({"bundle": str(out), "temperature": bundle.temperature, **next(iter(bundle.metrics.values()))})
 
 
 def _recipe(
@@ -207,9 +209,12 @@ def _begun(out: Path) -> bool:
 
 def _one(
     prepared: Prepared, recipe: Recipe, out: Path, *, resume: bool, page: bool, tensorboard: Path | None, data: Path
-) -> Bundle:
-    """Train one recipe, write the bundle and what there is to look at, and say what came of it."""
-    from edgefer.train import make
+) -> Bundle | None:
+    """Train one recipe, write the bundle and what there is to look at, and say what came of it.
+
+    Returns None where another process has written it.
+    """
+    from edgefer.train import distribute, make
     from edgefer.train.architectures import facts
     from edgefer.train.backend import load_keras
 
@@ -218,6 +223,9 @@ def _one(
     if facts()[recipe.arch].trainer == "sklearn":
         return _svm(prepared, recipe, out, data)
     load_keras()
+    workers = distribute.task().addresses
+    if len(workers) > 1:
+        say(f"meeting the other workers: {', '.join(workers)} (for {distribute.WAIT // 60} minutes at most)")
     say(f"{recipe.arch}: {len(train):,} to train on, {len(validation):,} to choose by, {recipe.epochs} epochs")
     show = Epochs(recipe.epochs)
     on_epoch: Callable[[EpochReport, bool], None] = show.epoch
@@ -228,7 +236,7 @@ def _one(
                 show.epoch(report, is_best)
                 scalars.epoch(report)
 
-        bundle, run = make.train_bundle(
+        trained = make.train_bundle(
             train,
             validation,
             recipe,
@@ -239,6 +247,10 @@ def _one(
             on_epoch=on_epoch,
             on_teachers=asked,
         )
+    if trained is None:
+        say(f"done; the chief wrote {out}")
+        return None
+    bundle, run = trained
     figures = next(iter(bundle.metrics.values()))
     _tell(figures, f", epoch {figures['best_epoch']}, ECE {figures['ece']:.3f}")
     if page:

@@ -21,6 +21,7 @@ from edgefer.errors import TrainError
 from edgefer.train import distill, state
 from edgefer.train.backend import load_keras
 from edgefer.train.data import Dataset
+from edgefer.train.distribute import Workers, join
 from edgefer.train.recipe import Recipe
 from edgefer.train.state import Arrays, EpochReport, Progress
 from edgefer.train.step import Trainer, build_trainer, targets_of
@@ -42,6 +43,8 @@ class FitResult:
     history: tuple[EpochReport, ...]
     backend: str
     seconds: float
+    workers: Workers
+    """Who trained it; the first of several processes writes the bundle."""
 
 
 StepProgress = Callable[[int, int, int, float, float], None]
@@ -71,20 +74,25 @@ def fit(
     keras = load_keras()
     if state_file.exists() and not resume:
         raise TrainError(f"{state_file} holds an unfinished run; go on with --resume, or remove it")
+    workers = join(keras)
+    if min(recipe.batch, len(train)) % workers.replicas:
+        raise TrainError(f"batch {recipe.batch} cannot be dealt out to {workers.replicas} devices; choose a multiple")
     _set_precision(keras, recipe)
     keras.utils.set_random_seed(recipe.seed)
     teachers = distill.load_teachers(keras, recipe.distill.teachers, train.names)
-    run = state.fingerprint(train, validation, recipe, [t.sha256 for t in teachers], 1)
+    run = state.fingerprint(train, validation, recipe, [t.sha256 for t in teachers])
     cached = bool(teachers) and recipe.distill.views > 0
     inputs: list[npt.NDArray[Any]] = [train.images[..., None], targets_of(train, recipe)]
     if cached:
         inputs.append(distill.soft_labels(teachers, train.images, recipe, on_teachers))
     batch = min(recipe.batch, len(train))
     steps = len(train) // batch
-    trainer = build_trainer(keras, recipe, len(train.names), steps, teachers, cached)
+    trainer = build_trainer(keras, recipe, len(train.names), steps, teachers, cached, workers)
     best, progress = _copies(trainer.net), Progress()
     if resume and state_file.exists():
         best, progress = state.restore(state_file, run, trainer.variables)
+    workers.agree(repr((run, progress.step, [r.epoch for r in progress.history])))
+    workers.part_random(trainer.variables)
     watch = _watch(keras, trainer, steps, on_step)
     saved = time.monotonic()
     while not _finished(recipe, progress.history):
@@ -99,7 +107,7 @@ def fit(
                 trainer.model.optimizer.learning_rate = _rate(recipe, progress, leg, steps)
             watch.epoch, watch.before = epoch, progress
             part = rows[progress.step * batch : (progress.step + leg) * batch]
-            loss, accuracy = _run(trainer, [x[part] for x in inputs], batch, watch)
+            loss, accuracy = _run(trainer, [x[part] for x in inputs], batch, watch, workers)
             if not math.isfinite(loss):
                 raise TrainError(f"the loss became {loss} in epoch {epoch}; lower learning_rate and start again")
             progress = dataclasses.replace(
@@ -109,29 +117,34 @@ def fit(
                 accuracy=progress.accuracy + accuracy * leg,
                 seconds=progress.seconds + time.perf_counter() - start,
             )
-            if progress.step < steps and time.monotonic() - saved > SAVE_EVERY:
+            if workers.task.chief and progress.step < steps and time.monotonic() - saved > SAVE_EVERY:
                 state.save(state_file, run, trainer.variables, best, progress)
                 saved = time.monotonic()
         start = time.perf_counter()
         rate = float(np.asarray(trainer.model.optimizer.learning_rate))
         raw = _copies(trainer.net)
-        averaged, loss, accuracy = _validate(
-            keras, trainer, watch.averaged, train.images[rows[: 16 * batch]], batch, validation
-        )
+        judged, figures = best, [0.0, 0.0]
+        if workers.task.chief:
+            pictures = train.images[rows[: 16 * batch]]
+            judged, *figures = _validate(keras, trainer, watch.averaged, pictures, batch, validation)
+        loss, accuracy = workers.from_chief(figures)
         trainer.net.set_weights(raw)
         seconds = progress.seconds + time.perf_counter() - start
         report = EpochReport(epoch, progress.loss / steps, progress.accuracy / steps, loss, accuracy, rate, seconds)
         is_best = accuracy > max((r.validation_accuracy for r in progress.history), default=-1.0)
-        best = averaged if is_best else best
+        best = judged if is_best else best
         progress = Progress((*progress.history, report))
-        state.save(state_file, run, trainer.variables, best, progress)
+        if workers.task.chief:
+            state.save(state_file, run, trainer.variables, best, progress)
         saved = time.monotonic()
         if on_epoch:
             on_epoch(report, is_best)
     history = progress.history
-    trainer.net.set_weights(best)
+    trainer.plain.set_weights(best)
     best_epoch = max(history, key=lambda r: r.validation_accuracy).epoch
-    return FitResult(trainer.net, best_epoch, history, keras.backend.backend(), sum(r.seconds for r in history))
+    return FitResult(
+        trainer.plain, best_epoch, history, keras.backend.backend(), sum(r.seconds for r in history), workers
+    )
 
 
 def _finished(recipe: Recipe, history: tuple[EpochReport, ...]) -> bool:
@@ -173,11 +186,12 @@ def _rate(recipe: Recipe, progress: Progress, leg: int, steps: int) -> float:
     return rate
 
 
-def _run(trainer: Trainer, inputs: list[Any], batch: int, watch: Any) -> tuple[float, float]:
+def _run(trainer: Trainer, inputs: list[Any], batch: int, watch: Any, workers: Workers) -> tuple[float, float]:
     """Train on one leg; return its mean loss and accuracy."""
-    logs = trainer.model.fit(
-        inputs, np.zeros(len(inputs[0])), batch_size=batch, shuffle=False, verbose=0, callbacks=[watch]
-    ).history
+    with workers.errors():
+        logs = trainer.model.fit(
+            inputs, np.zeros(len(inputs[0])), batch_size=batch, shuffle=False, verbose=0, callbacks=[watch]
+        ).history
     if trainer.averaging:
         # Keras leaves the averaged weights in the model when `fit` ends; go on with the raw ones.
         watch.averaged = _copies(trainer.net)
@@ -198,9 +212,9 @@ def _validate(
     Averaged weights get the batch normalisation refreshed on `pictures`, training pictures in random order: its
     statistics were gathered under the raw weights and do not fit averaged ones (Izmailov et al., 2018, §3.2).
     """
-    net = trainer.net
+    net = trainer.plain
     # Copies: under JAX, `predict` would consume arrays that the optimizer still holds.
-    net.set_weights(averaged if averaged is not None else _copies(net))
+    net.set_weights(averaged if averaged is not None else _copies(trainer.net))
     if averaged is not None:
         layers = [x for x in net.layers if isinstance(x, keras.layers.BatchNormalization) and x.trainable]
         usual = [layer.momentum for layer in layers]

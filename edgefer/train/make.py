@@ -54,11 +54,12 @@ def train_bundle(
     on_step: StepProgress | None = None,
     on_epoch: EpochProgress | None = None,
     on_teachers: TeacherProgress | None = None,
-) -> tuple[Bundle, Run]:
+) -> tuple[Bundle, Run] | None:
     """Train `recipe` and write the bundle `out`; return it with what there is to look at.
 
     The run's state is kept beside `out` until the bundle is there. `test` is measured once, with the weights that
-    `validation` chose. Raises TrainError or BundleError; what was trained so far then stays for `resume`.
+    `validation` chose. Of several processes (TF_CONFIG) the chief writes; the others get None when it has. Raises
+    TrainError or BundleError; what was trained so far then stays for `resume`.
     """
     check_out(out, resume)
     state = state_file(out)
@@ -76,9 +77,12 @@ def train_bundle(
         on_epoch=on_epoch,
         on_teachers=on_teachers,
     )
-    made = write_trained(result, train, validation, recipe, out, test)
-    state.unlink()
-    state.parent.rmdir()
+    made = None
+    if result.workers.task.chief:
+        made = write_trained(result, train, validation, recipe, out, test)
+        state.unlink()
+        state.parent.rmdir()
+    result.workers.from_chief([0.0])  # the others stay until it is written: one that leaves would end the run
     return made
 
 

@@ -51,9 +51,9 @@ class Progress:
     """That the begun epoch has taken."""
 
 
-def fingerprint(train: Dataset, validation: Dataset, recipe: Recipe, teachers: Sequence[str], workers: int) -> str:
+def fingerprint(train: Dataset, validation: Dataset, recipe: Recipe, teachers: Sequence[str]) -> str:
     """Return a digest of all that decides a run, so that a state is not continued by another one."""
-    digest = hashlib.sha256(json.dumps([recipe.as_dict(), train.names, list(teachers), workers]).encode())
+    digest = hashlib.sha256(json.dumps([recipe.as_dict(), train.names, list(teachers)]).encode())
     for array in (train.images, train.labels, train.targets, validation.images, validation.labels):
         digest.update(b"none" if array is None else np.ascontiguousarray(array).data)
     return digest.hexdigest()

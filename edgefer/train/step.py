@@ -16,6 +16,7 @@ import numpy.typing as npt
 from edgefer.train import architectures
 from edgefer.train.data import Dataset
 from edgefer.train.distill import Teacher, answer_layer
+from edgefer.train.distribute import ALONE, Workers, model_class, synchronise
 from edgefer.train.recipe import Recipe
 
 Floats = npt.NDArray[np.float32]
@@ -32,6 +33,8 @@ class Trainer:
     strange: tuple[Any, ...]
     """Variables: 1 while pictures may be erased and mixed."""
     averaging: bool
+    plain: Any
+    """The same network outside tf.distribute, to validate and keep: `net` itself when one device trains."""
 
     @property
     def variables(self) -> list[Any]:
@@ -40,7 +43,13 @@ class Trainer:
 
 
 def build_trainer(
-    keras: Any, recipe: Recipe, classes: int, steps: int, teachers: Sequence[Teacher], cached: bool
+    keras: Any,
+    recipe: Recipe,
+    classes: int,
+    steps: int,
+    teachers: Sequence[Teacher],
+    cached: bool,
+    workers: Workers = ALONE,
 ) -> Trainer:
     """Return the network of the recipe, compiled to train for `recipe.epochs` of `steps` steps.
 
@@ -48,36 +57,41 @@ def build_trainer(
     """
     from edgefer.train.augment import Augment, Mix
 
-    net = architectures.build(keras, recipe.arch, classes, weights=recipe.weights, unfreeze=recipe.unfreeze)
-    settings = recipe.augmentation
-    augment = Augment(settings, recipe.seed)
-    pictures = keras.Input((48, 48, 1), dtype="uint8", name="pictures")
-    targets = keras.Input((classes,), dtype="float32", name="targets")
-    inputs, beside = [pictures, targets], [targets]
-    if cached:
-        taught = keras.Input((classes,), dtype="float32", name="answers")
-        inputs.append(taught)
-        beside.append(taught)
-    x, strange = augment(pictures), [augment.strange]
-    if settings.mixup or settings.cutmix:
-        mix = Mix(settings, recipe.seed + 1)
-        mix.name = "mix"
-        x, *beside = mix([x, *beside])
-        strange.append(mix.strange)
-    if teachers and not cached:
-        beside.append(answer_layer(teachers, recipe.distill.temperature)(x))
-    packed = keras.layers.Concatenate(name="packed", dtype="float32")([net(x), *beside])
-    model = keras.Model(inputs, packed)
-    optimizer = _optimizer(keras, recipe, steps)
-    model.compile(
-        optimizer,
-        _loss(keras, recipe, classes),
-        metrics=[_accuracy(keras, classes)],
-        # XLA has no kernel for TensorFlow's affine warp; JAX always compiles.
-        jit_compile=keras.backend.backend() == "jax",
-    )
-    optimizer.build(model.trainable_variables)
-    return Trainer(net, model, tuple(strange), bool(optimizer.use_ema))
+    with workers.scope():
+        net = architectures.build(keras, recipe.arch, classes, weights=recipe.weights, unfreeze=recipe.unfreeze)
+        if workers.strategy:
+            synchronise(keras, net)
+        settings = recipe.augmentation
+        augment = Augment(settings, recipe.seed)
+        pictures = keras.Input((48, 48, 1), dtype="uint8", name="pictures")
+        targets = keras.Input((classes,), dtype="float32", name="targets")
+        inputs, beside = [pictures, targets], [targets]
+        if cached:
+            taught = keras.Input((classes,), dtype="float32", name="answers")
+            inputs.append(taught)
+            beside.append(taught)
+        x, strange = augment(pictures), [augment.strange]
+        if settings.mixup or settings.cutmix:
+            mix = Mix(settings, recipe.seed + 1)
+            mix.name = "mix"
+            x, *beside = mix([x, *beside])
+            strange.append(mix.strange)
+        if teachers and not cached:
+            beside.append(answer_layer(teachers, recipe.distill.temperature)(x))
+        packed = keras.layers.Concatenate(name="packed", dtype="float32")([net(x), *beside])
+        model = model_class(keras, workers)(inputs, packed)
+        optimizer = _optimizer(keras, recipe, steps)
+        model.compile(
+            optimizer,
+            _loss(keras, recipe, classes),
+            metrics=[_accuracy(keras, classes)],
+            # XLA has no kernel for TensorFlow's affine warp; JAX always compiles.
+            jit_compile=keras.backend.backend() == "jax",
+        )
+        optimizer.build(model.trainable_variables)
+
+    plain = net if not workers.strategy else architectures.build(keras, recipe.arch, classes)
+    return Trainer(net, model, tuple(strange), bool(optimizer.use_ema), plain)
 
 
 def targets_of(data: Dataset, recipe: Recipe) -> Floats:
