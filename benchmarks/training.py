@@ -31,6 +31,7 @@ from edgefer.labels import FER2013_LABELS
 from edgefer.train import architectures, fit, step
 from edgefer.train.backend import load_keras
 from edgefer.train.data import Dataset
+from edgefer.train.distribute import ALONE
 from edgefer.train.recipe import Recipe, load_recipe
 from edgefer.train.state import Progress
 
@@ -67,7 +68,7 @@ def ours(keras: Any, recipe: Recipe, train: Dataset, steps: int, *, augmentation
         watch = fit._watch(keras, trainer, steps, lambda epoch, done, steps, loss, accuracy: after(done))
         watch.epoch, watch.before = 1, Progress()
         rows = rng.permutation(len(train))[: steps * recipe.batch]
-        fit._run(trainer, [x[rows] for x in inputs], recipe.batch, watch)
+        fit._run(trainer, [x[rows] for x in inputs], recipe.batch, watch, ALONE)
 
     return run
 

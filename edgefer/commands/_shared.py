@@ -42,9 +42,9 @@ def print_json(value: Any) -> None:
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Write a table to standard output; columns of numbers stand right, the others left."""
+    """Write a table to standard output; the first column and columns of words stand left, numbers right."""
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-    numbers = [all(row[i][:1] in "0123456789–-+±." for row in rows) for i in range(len(head))]
+    numbers = [i > 0 and all(row[i][:1] in "0123456789–-+±." for row in rows) for i in range(len(head))]
     for row in [head, *rows]:
         cells = (c.rjust(w) if number else c.ljust(w) for c, w, number in zip(row, widths, numbers, strict=True))
         click.echo("  ".join(cells).rstrip())

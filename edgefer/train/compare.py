@@ -153,7 +153,8 @@ def _summary_cells(group: Summary) -> list[str]:
     seeds = ", ".join(map(str, group.seeds))
     figures = [_mean(v) for v in (group.macro_f1, group.weighted_f1, group.ece, group.ferplus)]
     n = _pictures(group.n, group.comparable)
-    name = f"mean ± std of {len(group.seeds)}"
+    first = group.bundles[0].name.removesuffix(".edgefer")
+    name = f"{first} + {len(group.seeds) - 1}: mean ± std"
     return [name, group.architecture, *["–"] * 5, seeds, n, _mean(group.accuracy), "–", *figures]
 
 

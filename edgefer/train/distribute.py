@@ -136,8 +136,8 @@ ALONE = Workers(Task())
 def join(keras: Any) -> Workers:
     """Meet the other workers and return them; call before TensorFlow computes anything.
 
-    What is worked around here was found by running Keras 3.15 on TensorFlow 2.21. Without TF_CONFIG, two or more GPUs are used together. Raises TrainError when TF_CONFIG is wrong or the backend is
-    not TensorFlow.
+    Without TF_CONFIG, two or more GPUs are used together. What is worked around here was found by running Keras 3.15 on
+    TensorFlow 2.21. Raises TrainError when TF_CONFIG is wrong or the backend is not TensorFlow.
     """
     place = task()
     if keras.backend.backend() != "tensorflow":
