@@ -20,6 +20,9 @@ class Score:
     """What a run of ours reached, kept in scores.toml with the command that gives it again."""
 
     accuracy: float
+    low: float
+    """Ends of its 95 % interval."""
+    high: float
     split: str
     n: int
     epochs: int
@@ -51,6 +54,7 @@ class Entry:
             "document_score": f.document_score,
             "document_split": f.document_split,
             "our_score": s and s.accuracy,
+            "our_ci95": s and [s.low, s.high],
             "our_split": s and s.split,
             "our_n": s and s.n,
             "our_epochs": s and s.epochs,

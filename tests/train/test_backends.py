@@ -21,17 +21,17 @@ from edgefer.train.backend import BACKENDS
 def test_training_on(backend: str, tmp_path: Path) -> None:
     if not (plugins.installed("keras") and plugins.installed(backend)):
         pytest.skip(f"keras with {backend} is not installed")
-    images, labels = cartoon.dataset(30, seed=0)
+    images, labels = cartoon.dataset(60, seed=0)
     np.savez(tmp_path / "faces.npz", images=images, labels=labels)
     out = tmp_path / "x.edgefer"
     command = [sys.executable, "-m", "edgefer", "train", "--data", str(tmp_path / "faces.npz"), "--arch", "edge-xs"]
-    command += ["--epochs", "4", "--batch", "21", "--learning-rate", "0.004", "--out", str(out)]
+    command += ["--epochs", "6", "--batch", "21", "--learning-rate", "0.004", "--out", str(out)]
     environment = {**os.environ, "KERAS_BACKEND": backend}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     figures = open_bundle(out).metrics["edge-xs.weights.h5"]
     assert figures["engine"] == f"keras on {backend}"
-    assert figures["accuracy"] > 0.2  # chance is 0.14; a broken backend stays there
+    assert figures["accuracy"] > 0.3  # chance is 0.14; a broken backend stays there
 
 
 def loss_curve(backend: str) -> list[float]:
