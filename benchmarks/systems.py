@@ -2,7 +2,7 @@
 
     python benchmarks/systems.py runs/mlp.edgefer runs/cnn-6.edgefer …
 
-Every figure is taken from the manifest of a bundle that `edgefer train` wrote. The table goes to standard output.
+Every figure is taken from the manifest of a bundle that `edgefer train` wrote.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from edgefer.train.listing import Entry, listing
 from edgefer.train.recipe import load_recipe
 
 SCORES = Path(__file__).parent.parent / "edgefer" / "train" / "scores.toml"
+README = SCORES.parent.parent.parent / "README.md"
+START, END = "<!-- systems: written by benchmarks/systems.py -->", "<!-- systems end -->"
 HEAD = """\
 # What our own runs reached, single pass, float, on PublicTest, for `edgefer train --list` and the table in the README.
 # Written by benchmarks/systems.py. --data is a folder with FER2013's Training and PublicTest as train.npz and
@@ -33,9 +35,12 @@ def main() -> None:
     scores = {bundle.architecture: score(bundle) for bundle in bundles}
     files.write_text(SCORES, HEAD + "".join(f"\n{scores[name]}" for name in sorted(scores)))
     print(f"wrote {SCORES}", file=sys.stderr)
-    print("| system | layers | parameters | MMACs | its document | ours | epochs |\n|---|---|---|---|---|---|---|")
-    for entry in listing():
-        print(row(entry))
+    table = "| system | layers | parameters | MMACs | its document | ours | epochs |\n|---|---|---|---|---|---|---|\n"
+    table += "".join(f"{row(entry)}\n" for entry in listing())
+    before, _, rest = README.read_text(encoding="utf-8").partition(f"{START}\n")
+    _, _, after = rest.partition(END)
+    files.write_text(README, f"{before}{START}\n{table}{END}{after}")
+    print(f"wrote {README}", file=sys.stderr)
 
 
 def score(bundle: Bundle) -> str:

@@ -223,6 +223,8 @@ def _one(
     if facts()[recipe.arch].trainer == "sklearn":
         return _svm(prepared, recipe, out, data)
     load_keras()
+    if recipe.weights == "imagenet":
+        say("starting from ImageNet weights: fetched the first time, up to 0.5 GB")
     workers = distribute.task().addresses
     if len(workers) > 1:
         say(f"meeting the other workers: {', '.join(workers)} (for {distribute.WAIT // 60} minutes at most)")

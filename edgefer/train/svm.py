@@ -36,6 +36,8 @@ Floats = npt.NDArray[np.float64]
 Progress = Callable[[str], None]
 """Called with one line on what is done now."""
 
+ROWS = 2048
+"""Of the kernel that are computed at once."""
 CACHE_MB = 1000
 """What libsvm may keep of the kernel in float32."""
 SECONDS_A_PAIR = 1.1e-7
@@ -179,16 +181,22 @@ def svm_bundle(
 
 @dataclass(frozen=True)
 class _Kernel:
-    """The RBF kernel of all rows of `one` with all rows of `other`, float64, in a single matrix product."""
+    """The RBF kernel of all rows of `one` with all rows of `other`, float64."""
 
     gamma: float
 
     def __call__(self, one: Floats, other: Floats) -> Floats:
-        kernel = one @ other.T
-        kernel *= 2 * self.gamma
-        kernel -= self.gamma * np.einsum("ij,ij->i", one, one)[:, None]
-        kernel -= self.gamma * np.einsum("ij,ij->i", other, other)
-        return np.exp(kernel, out=kernel)
+        kernel = np.empty((len(one), len(other)))
+        squares = self.gamma * np.einsum("ij,ij->i", other, other)
+        # By blocks: for a matrix and its own transpose NumPy takes a routine of OpenBLAS that crashed at 27,657 rows.
+        for start in range(0, len(one), ROWS):
+            rows = one[start : start + ROWS]
+            block = np.matmul(rows, other.T, out=kernel[start : start + ROWS])
+            block *= 2 * self.gamma
+            block -= self.gamma * np.einsum("ij,ij->i", rows, rows)[:, None]
+            block -= squares
+            np.exp(block, out=block)
+        return kernel
 
 
 def _refuse(train: Dataset, recipe: Recipe) -> None:
