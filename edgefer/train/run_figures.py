@@ -1,28 +1,17 @@
-"""The drawings of a training run, each a PNG: curves, confusion, reliability, confident mistakes, classes.
-
-Colours are those of Okabe and Ito, which stay apart for colour-blind eyes; no meaning hangs on a colour alone.
-"""
+"""The drawings of a training run, each a PNG: curves, confusion, reliability, confident mistakes, classes."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edgefer import metrics, page, plugins
+from edgefer import metrics, page
 from edgefer.metrics import Floats, Ints
+from edgefer.train.drawing import BLUE, GREEN, GREY, GRID, INK, ORANGE, SKY, WIDTH, YELLOW, figure_of
 
-DPI = 200
-CSS_DPI = 100
-"""Pixels of a page for an inch of a figure: each is two of the picture, so that it is sharp on any screen."""
-WIDTH = 9.6
-"""Inches of every figure."""
-BLUE, SKY, ORANGE, YELLOW, GREEN = "#0072b2", "#56b4e9", "#d55e00", "#e69f00", "#009e73"
-GREY, INK, GRID = "#8a94a0", "#1c2430", "#e6eaef"
 MAX_MISTAKES = 24
 MAX_PAIRS = 10
 MAX_CLASSES = 40
@@ -34,7 +23,7 @@ def curves(history: Sequence[Mapping[str, Any]], best_epoch: int) -> bytes:
     """Draw loss, accuracy and learning rate over the epochs, with the best epoch marked."""
     epochs = [r["epoch"] for r in history]
     dot = "o" if len(epochs) < 3 else None
-    with _figure(WIDTH, 3.4) as (figure, png):
+    with figure_of(WIDTH, 3.4) as (figure, png):
         loss, accuracy, rate = figure.subplots(1, 3)
         for axes, name in ((loss, "loss"), (accuracy, "accuracy")):
             train = "loss" if name == "loss" else "train_accuracy"
@@ -68,7 +57,7 @@ def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> bytes:
     counts = np.array(matrix)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     k = len(names)
-    with _figure(WIDTH, min(1.3 + 0.68 * k, 10.0)) as (figure, png):
+    with figure_of(WIDTH, min(1.3 + 0.68 * k, 10.0)) as (figure, png):
         axes = figure.add_subplot()
         heat = axes.imshow(100 * shares, cmap="Blues", vmin=0, vmax=100, aspect="auto")
         size = 10 if k <= MAX_NUMBERED else max(3.0, 150 / k)
@@ -90,7 +79,7 @@ def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> bytes:
 
 def reliability(before: Floats, after: Floats, labels: Ints, bins: int = 15) -> bytes:
     """Draw how often each confidence is right, before and after the temperature, with the error of each."""
-    with _figure(WIDTH, 5.4) as (figure, png):
+    with figure_of(WIDTH, 5.4) as (figure, png):
         figure.get_layout_engine().set(wspace=0.06)
         grid = figure.subplots(2, 2, sharex=True, sharey="row", height_ratios=(3, 1))
         for i, (when, probabilities) in enumerate((("before", before), ("after", after))):
@@ -131,7 +120,7 @@ def mistakes(probabilities: Floats, labels: Ints, names: Sequence[str], images: 
     columns = 6
     rows = -(-len(shown) // columns)
     heights = (2.05 * rows, 0.8 + 0.27 * len(pairs))
-    with _figure(WIDTH, sum(heights)) as (figure, png):
+    with figure_of(WIDTH, sum(heights)) as (figure, png):
         figure.get_layout_engine().set(hspace=0.08, h_pad=0.08)
         upper, lower = figure.subfigures(2, 1, height_ratios=heights)
         cells = upper.subplots(rows, columns, squeeze=False)
@@ -159,7 +148,7 @@ def mistakes(probabilities: Floats, labels: Ints, names: Sequence[str], images: 
 def classes(figures: Mapping[str, metrics.ClassFigures]) -> bytes:
     """Draw precision, recall and F1 of each class, the weakest F1 last; of very many classes the weakest."""
     rows = sorted(figures.items(), key=lambda item: -item[1].f1)[-MAX_CLASSES:]
-    with _figure(WIDTH, 1.1 + 0.62 * len(rows)) as (figure, png):
+    with figure_of(WIDTH, 1.1 + 0.62 * len(rows)) as (figure, png):
         axes = figure.add_subplot()
         for i, (field, colour) in enumerate((("precision", SKY), ("recall", YELLOW), ("f1", BLUE))):
             places = [row + 0.26 * (i - 1) for row in range(len(rows))]
@@ -181,27 +170,8 @@ def classes(figures: Mapping[str, metrics.ClassFigures]) -> bytes:
         return png()
 
 
-@contextlib.contextmanager
-def _figure(width: float, height: float) -> Iterator[tuple[Any, Callable[[], bytes]]]:
-    """Give a figure of so many inches and a function that returns it as PNG; nothing global stays changed."""
-    matplotlib = plugins.require("matplotlib", "train", "the page of a run")
-    figures = plugins.require("matplotlib.figure", "train", "the page of a run")
-    settings = {"text.parse_math": False, "font.size": 10, "axes.titlesize": 11, "axes.titleweight": "bold"}
-    settings |= {"text.color": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK}
-    settings |= {"axes.edgecolor": "#b8c2cd", "hatch.linewidth": 0.8}
-    with matplotlib.rc_context(settings):
-        figure = figures.Figure(figsize=(width, height), layout="constrained")
-
-        def png() -> bytes:
-            stream = io.BytesIO()
-            figure.savefig(stream, format="png", dpi=DPI, metadata={"Software": None})
-            return stream.getvalue()
-
-        yield figure, png
-
-
 def _empty(text: str) -> bytes:
-    with _figure(WIDTH, 1.0) as (figure, png):
+    with figure_of(WIDTH, 1.0) as (figure, png):
         figure.text(0.5, 0.5, text, ha="center", va="center", color=GREY)
         return png()
 

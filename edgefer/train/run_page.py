@@ -17,7 +17,7 @@ import numpy.typing as npt
 from edgefer import files, metrics, page
 from edgefer.errors import TrainError
 from edgefer.metrics import Accuracy, Floats, Ints
-from edgefer.train import run_figures
+from edgefer.train import drawing, run_figures
 
 INDEX = "index.html"
 PNG_WIDTH_AT = 16
@@ -97,7 +97,7 @@ def _page(
     def picture(name: str, alt: str) -> str:
         png = pictures[name]
         width = int.from_bytes(png[PNG_WIDTH_AT : PNG_WIDTH_AT + 4], "big")
-        return page.image(png, alt, width * run_figures.CSS_DPI // run_figures.DPI)
+        return page.image(png, alt, width * drawing.CSS_DPI // drawing.DPI)
 
     head = ("class", "precision", "recall", "F1", "pictures")
     rows = [

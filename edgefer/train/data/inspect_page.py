@@ -9,7 +9,7 @@ from edgefer import files, page
 from edgefer.errors import DataError
 from edgefer.train.data import Splits, picture
 from edgefer.train.data.inspect import Inspection, SplitFacts, findings
-from edgefer.train.run_figures import WIDTH
+from edgefer.train.drawing import WIDTH
 
 INDEX = "index.html"
 CSS_WIDTH = round(100 * WIDTH)

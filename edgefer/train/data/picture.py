@@ -1,21 +1,13 @@
-"""The drawings of an inspected data set, each a PNG: classes, faces of each class, copies.
-
-Sizes and colours are those of a training run's page.
-"""
+"""The drawings of an inspected data set, each a PNG: classes, faces of each class, copies."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-from collections.abc import Callable, Iterator
-from typing import Any
-
 import numpy as np
 
-from edgefer import page, plugins
+from edgefer import page
 from edgefer.train.data import Dataset, Splits
 from edgefer.train.data.inspect import Inspection
-from edgefer.train.run_figures import BLUE, DPI, GREEN, GREY, GRID, INK, ORANGE, SKY, WIDTH
+from edgefer.train.drawing import BLUE, GREEN, GREY, GRID, INK, ORANGE, SKY, WIDTH, figure_of
 
 FACES = 10
 """Faces of each class in a grid."""
@@ -26,7 +18,7 @@ MAX_NAME = 14
 def class_plot(inspection: Inspection) -> bytes:
     """Draw how many pictures each class has, split by split, with counts and parts of the split."""
     splits, names = inspection.splits, inspection.names[:MAX_CLASSES]
-    with _figure(WIDTH, 1.1 + 0.21 * (len(splits) + 1) * len(names)) as (figure, png):
+    with figure_of(WIDTH, 1.1 + 0.21 * (len(splits) + 1) * len(names)) as (figure, png):
         axes = figure.add_subplot()
         height = 0.84 / len(splits)
         for i, (split, colour) in enumerate(zip(splits, (BLUE, SKY, GREEN, GREY), strict=False)):
@@ -59,7 +51,7 @@ def sample_grid(data: Dataset, seed: int = 1) -> bytes:
         for column, i in enumerate(rng.permutation(np.flatnonzero(data.labels == row))[:FACES]):
             y, x = row * (tile + gap), column * (tile + gap)
             sheet[y : y + tile, x : x + tile] = data.images[i]
-    with _figure(WIDTH, 0.1 + 0.83 * len(names)) as (figure, png):
+    with figure_of(WIDTH, 0.1 + 0.83 * len(names)) as (figure, png):
         axes = figure.add_subplot()
         axes.imshow(sheet, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         axes.set_yticks([row * (tile + gap) + tile / 2 for row in range(len(names))], [_short(name) for name in names])
@@ -74,7 +66,7 @@ def pair_grid(inspection: Inspection, splits: Splits) -> bytes:
     columns = 4
     pairs = inspection.pairs
     rows = max(1, -(-len(pairs) // columns))
-    with _figure(WIDTH, 1.62 * rows if pairs else 1.0) as (figure, png):
+    with figure_of(WIDTH, 1.62 * rows if pairs else 1.0) as (figure, png):
         if not pairs:
             figure.text(0.5, 0.5, "no copies", ha="center", va="center", color=GREY)
             return png()
@@ -106,21 +98,3 @@ def pair_grid(inspection: Inspection, splits: Splits) -> bytes:
 def _short(name: str) -> str:
     text = page.plain(name)
     return text if len(text) <= MAX_NAME else text[: MAX_NAME - 1] + "…"
-
-
-@contextlib.contextmanager
-def _figure(width: float, height: float) -> Iterator[tuple[Any, Callable[[], bytes]]]:
-    """Give a figure of so many inches and a function that returns it as PNG; nothing global stays changed."""
-    matplotlib = plugins.require("matplotlib", "train", "the page of edgefer data inspect")
-    figures = plugins.require("matplotlib.figure", "train", "the page of edgefer data inspect")
-    settings = {"text.parse_math": False, "font.size": 10, "text.color": INK, "axes.labelcolor": INK}
-    settings |= {"xtick.color": INK, "ytick.color": INK, "axes.edgecolor": "#b8c2cd"}
-    with matplotlib.rc_context(settings):
-        figure = figures.Figure(figsize=(width, height), layout="constrained")
-
-        def png() -> bytes:
-            stream = io.BytesIO()
-            figure.savefig(stream, format="png", dpi=DPI, metadata={"Software": None})
-            return stream.getvalue()
-
-        yield figure, png
