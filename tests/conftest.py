@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 
+import hypothesis
 import pytest
 
 from edgefer.bundle import Bundle, open_bundle, shipped
+
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile("edgefer", deadline=None)
+hypothesis.settings.load_profile("edgefer")
 
 
 @pytest.fixture(scope="session")

@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import sys
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
     from edgefer.train.state import EpochReport
+
+
+@contextlib.contextmanager
+def interruptible(epochs: Epochs) -> Iterator[None]:
+    """Let Ctrl-C end the run at the next step at the latest.
+
+    Python loses a KeyboardInterrupt that strikes while it cleans up an object, and training would go on.
+    """
+
+    def interrupt(number: int, frame: Any) -> None:
+        epochs.interrupted = True
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class Epochs:
@@ -21,9 +42,12 @@ class Epochs:
         self._first = 0
         self._seconds: list[float] = []
         self._terminal = sys.stderr.isatty()
+        self.interrupted = False
 
     def step(self, epoch: int, step: int, steps: int, loss: float, accuracy: float) -> None:
         """Redraw the line, on a terminal alone."""
+        if self.interrupted:
+            raise KeyboardInterrupt
         if not self._first or step < self._first:
             self._start, self._first = time.monotonic(), step
         if self._terminal and (step % 5 == 0 or step == steps):

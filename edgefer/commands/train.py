@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgefer.commands._epochs import Epochs
+from edgefer.commands._epochs import Epochs, interruptible
 from edgefer.commands._shared import bar, json_flag, print_json, print_table, say
 
 if TYPE_CHECKING:
@@ -231,7 +231,7 @@ def _one(
     say(f"{recipe.arch}: {len(train):,} to train on, {len(validation):,} to choose by, {recipe.epochs} epochs")
     show = Epochs(recipe.epochs)
     on_epoch: Callable[[EpochReport, bool], None] = show.epoch
-    with _scalars(tensorboard) as scalars, bar("Asking the teachers") as asked:
+    with _scalars(tensorboard) as scalars, bar("Asking the teachers") as asked, interruptible(show):
         if scalars is not None:
 
             def on_epoch(report: EpochReport, is_best: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from click.testing import CliRunner
 
 from edgefer import cartoon, plugins
 from edgefer.bundle import open_bundle
+from edgefer.commands._epochs import Epochs, interruptible
 from edgefer.commands.train import command
 from edgefer.errors import EdgeferError
 from edgefer.train.architectures import facts
@@ -123,3 +125,20 @@ def test_seeds_with_all_that_there_is_to_look_at(faces: Path, tmp_path: Path) ->
     again = subprocess.run([*call, "--resume"], capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
     assert again.stderr.count("is there already") == 2
+
+
+def test_an_interrupt_that_python_lost_ends_the_run_at_the_next_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Cleaned:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    lost = []
+    monkeypatch.setattr(sys, "unraisablehook", lost.append)
+    epochs = Epochs(3)
+    with interruptible(epochs):
+        epochs.step(1, 1, 10, 1.0, 0.5)
+        Cleaned()
+        assert [hook.exc_type for hook in lost] == [KeyboardInterrupt]
+        with pytest.raises(KeyboardInterrupt):
+            epochs.step(1, 2, 10, 1.0, 0.5)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
