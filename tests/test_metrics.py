@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgefer.metrics import agree, expected_calibration_error, measure, reliability, wilson
+from edgefer.metrics import agree, expected_calibration_error, mcnemar, measure, reliability, wilson
 
 
 def one_hot(labels: list[int], k: int) -> np.ndarray:
@@ -103,3 +103,58 @@ def test_what_is_no_probability_is_still_counted() -> None:
 def test_reliability_refuses_what_does_not_fit(shape: tuple[int, ...], labels: int, bins: int) -> None:
     with pytest.raises(ValueError, match="cannot put"):
         reliability(np.zeros(shape), np.zeros(labels, np.int64), bins)
+
+
+def answers(both: int, first: int, second: int, neither: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labels that two classifiers give, and the right ones (always 0), with so many pictures of each case."""
+    counts = (both, first, second, neither)
+    return np.repeat([0, 0, 1, 1], counts), np.repeat([0, 1, 0, 2], counts), np.zeros(sum(counts), np.int64)
+
+
+def test_mcnemar_by_hand() -> None:
+    found = mcnemar(*answers(both=10, first=7, second=1, neither=2))
+    assert (found.n, found.only_first_right, found.only_second_right) == (20, 7, 1)
+    assert found.p == 2 * (1 + 8) / 256
+    assert found.difference == pytest.approx(30)
+
+
+def test_mcnemar_takes_probabilities() -> None:
+    one, other, labels = answers(5, 4, 3, 2)
+    given = mcnemar(np.eye(3, dtype=np.float32)[one], np.eye(3, dtype=np.float32)[other], labels)
+    assert given == mcnemar(one, other, labels)
+
+
+def test_mcnemar_of_the_same_answers() -> None:
+    one, _, labels = answers(5, 0, 0, 5)
+    same = mcnemar(one, one, labels)
+    assert (same.p, same.difference) == (1.0, 0.0)
+    assert same.ci95[0] == -same.ci95[1] < 0
+
+
+def test_paired_interval_against_a_published_value() -> None:
+    # The example of diffpropci.mp in the R package PropCIs 0.3: b = 40, c = 20, n = 160, and c - b there.
+    found = mcnemar(*answers(50, 40, 20, 50))
+    assert found.ci95 == pytest.approx((3.089632, 21.601726), abs=1e-6)
+
+
+def test_paired_interval_stays_inside() -> None:
+    assert mcnemar(*answers(0, 2, 0, 0)).ci95[1] == 100
+
+
+@pytest.mark.parametrize(("first", "second"), [(0, 1), (3, 3), (0, 40), (86, 150), (2510, 2490), (4000, 3500)])
+def test_mcnemar_is_the_binomial_test(first: int, second: int) -> None:
+    stats = pytest.importorskip("scipy.stats", reason="comes with scikit-learn")
+    found = mcnemar(*answers(7, first, second, 9))
+    assert found.p == pytest.approx(stats.binomtest(first, first + second).pvalue, rel=1e-9)
+    turned = mcnemar(*answers(7, second, first, 9))
+    assert (turned.p, turned.difference) == (found.p, -found.difference)
+
+
+def test_a_probability_below_every_float_is_zero() -> None:
+    assert mcnemar(*answers(0, 9000, 0, 0)).p == 0.0
+
+
+@pytest.mark.parametrize(("one", "other", "labels"), [(0, 0, 0), (2, 3, 2), (3, 2, 2), (2, 2, 3)])
+def test_mcnemar_refuses_what_does_not_fit(one: int, other: int, labels: int) -> None:
+    with pytest.raises(ValueError, match="cannot compare"):
+        mcnemar(*(np.zeros(n, np.int64) for n in (one, other, labels)))

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from edgefer import files
 from edgefer.bundle import Artifact, Bundle, open_bundle
 from edgefer.errors import TrainError
-from edgefer.train import architectures
+from edgefer.train import architectures, network
 from edgefer.train.recipe import Augmentation, Recipe
 
 BATCH = 256
@@ -40,7 +40,11 @@ class Teacher:
 def load_net(keras: Any, bundle: Bundle) -> Any:
     """Return the trained network of a bundle; raises TrainError when it holds no trained weights of a network."""
     artifact = _weights_of(bundle)
-    net = architectures.build(keras, bundle.architecture, len(bundle.labels))
+    if artifact.companions:  # no architecture of ours, or one made narrower: its layers lie beside the weights
+        layers = artifact.companions[0]
+        net = network.to_keras(keras, network.from_json(bundle.read(layers), str(bundle.path / layers.path)))
+    else:
+        net = architectures.build(keras, bundle.architecture, len(bundle.labels))
     with tempfile.TemporaryDirectory(prefix="edgefer-") as folder:
         path = os.path.join(folder, "model.weights.h5")
         Path(path).write_bytes(bundle.read(artifact.file))
