@@ -31,9 +31,11 @@ MAX_MANIFEST_BYTES = 4_000_000
 MAX_FILE_BYTES = 1_000_000_000
 MAX_ARTIFACTS = 256
 MAX_LABELS = 1000
+MAX_TARGETS = 256
+MAX_NAME = 64
 INPUT_CONTRACT = {"dtype": "uint8", "layout": "NHWC", "range": [0, 255]}
 FORMATS = ("keras", "tflite", "onnx", "openvino")
-PRECISIONS = ("fp32", "fp16", "int8")
+PRECISIONS = ("fp32", "fp16", "dynamic", "int8")
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
 
 
@@ -76,6 +78,16 @@ class Artifact:
 
 
 @dataclass(frozen=True)
+class Recommendation:
+    """What a search (`edgefer optimize`) found best for a target device."""
+
+    artifact: str
+    """Its path in the bundle."""
+    engine: str
+    """Name of the engine to run it in."""
+
+
+@dataclass(frozen=True)
 class Bundle:
     """An opened bundle. `read` gives an artifact's bytes, checked against the manifest."""
 
@@ -95,6 +107,8 @@ class Bundle:
 
     The model files give softmax(logits); the engines apply this to what they give (Guo et al., 2017).
     """
+    recommended: Mapping[str, Recommendation] = field(default_factory=dict)
+    """By the name of a device profile."""
 
     @property
     def name(self) -> str:
@@ -104,9 +118,9 @@ class Bundle:
     def artifact(self, format: str, precision: str | None = None) -> Artifact:
         """Return the artifact of that format; without `precision` int8 is preferred to fp16 to fp32.
 
-        Raises BundleError that lists what the bundle has.
+        int8 weights alone (`dynamic`) come last. Raises BundleError that lists what the bundle has.
         """
-        order = [precision] if precision else ["int8", "fp16", "fp32"]
+        order = [precision] if precision else ["int8", "fp16", "fp32", "dynamic"]
         for wanted in order:
             for artifact in self.artifacts:
                 if (artifact.format, artifact.precision) == (format, wanted):
@@ -152,7 +166,9 @@ class Bundle:
         return hashlib.sha256((self.path / MANIFEST).read_bytes()).hexdigest()
 
     def manifest(self) -> dict[str, Any]:
-        """Return the manifest as plain data."""
+        """Return the manifest as plain data; a recommendation of what the bundle no longer has is left out."""
+        paths = {a.path for a in self.artifacts}
+        recommended = {target: vars(r) for target, r in self.recommended.items() if r.artifact in paths}
         return {
             "schema": SCHEMA,
             "architecture": self.architecture,
@@ -166,6 +182,7 @@ class Bundle:
             "recipe": dict(self.recipe),
             "versions": dict(self.versions),
             "parent": self.parent,
+            **({"recommended": recommended} if recommended else {}),
         }
 
 
@@ -245,7 +262,29 @@ def _parse(path: Path, data: Mapping[str, Any]) -> Bundle:
         versions={_text(k): _text(v) for k, v in dict(data["versions"]).items()},
         parent=None if data["parent"] is None else _text(data["parent"]),
         temperature=_temperature(path, data.get("temperature", 1.0)),
+        recommended=_recommended(path, data.get("recommended", {}), artifacts),
     )
+
+
+def _recommended(bundle: Path, entries: Any, artifacts: Sequence[Artifact]) -> dict[str, Recommendation]:
+    if not isinstance(entries, dict) or len(entries) > MAX_TARGETS:
+        raise BundleError(f"{bundle}: recommended must be an object of up to {MAX_TARGETS} targets")
+    paths = {a.path for a in artifacts}
+    found: dict[str, Recommendation] = {}
+    for target, entry in entries.items():
+        if not isinstance(entry, dict) or entry.keys() != {"artifact", "engine"}:
+            raise BundleError(
+                f"{bundle}: recommended[{target[:40]!r}] must name an artifact and an engine, found {str(entry)[:80]!r}"
+            )
+        for name in (target, _text(entry["engine"])):
+            if not 1 <= len(name) <= MAX_NAME or not name.isprintable():
+                raise BundleError(
+                    f"{bundle}: recommended: names must be 1–{MAX_NAME} printable characters, found {name[:80]!r}"
+                )
+        if _text(entry["artifact"]) not in paths:
+            raise BundleError(f"{bundle}: recommended: {entry['artifact'][:80]!r} is not among the artifacts")
+        found[target] = Recommendation(entry["artifact"], entry["engine"])
+    return found
 
 
 def _temperature(bundle: Path, value: Any) -> float:

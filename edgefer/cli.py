@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import keyword
 import os
 import sys
 import traceback
@@ -18,13 +19,16 @@ COMMANDS = {
     "data": "Look at labelled faces before training: counts, copies, contradictions.",
     "train": "Train a model on labelled faces and write a bundle.",
     "export": "Turn a trained bundle into TFLite, ONNX and OpenVINO, float and int8, and prove it.",
+    "optimize": "Try precisions, pruning and engines for a device, and recommend one artifact.",
+    "import": "Make a bundle of a model from outside: ONNX, TFLite or Keras.",
     "evaluate": "Measure the accuracy of a bundle on labelled faces, on any engine.",
     "run": "Read emotions from a camera, a video or pictures.",
     "bench": "Measure latency on this machine and write a record.",
     "report": "Turn benchmark records into a page with tables and plots.",
     "devices": "List the device profiles and which one this machine is.",
 }
-"""Command → what `edgefer --help` says of it; the command itself is `command` in edgefer/commands/NAME.py."""
+"""Command → what `edgefer --help` says of it; the command itself is `command` in edgefer/commands/NAME.py, or NAME_.py
+where Python keeps the name for itself."""
 
 
 class LazyGroup(click.Group):
@@ -38,7 +42,8 @@ class LazyGroup(click.Group):
         """Import and return one command."""
         if name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"edgefer.commands.{name}").command
+        module = f"{name}_" if keyword.iskeyword(name) else name
+        command: click.Command = importlib.import_module(f"edgefer.commands.{module}").command
         return command
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:

@@ -7,6 +7,27 @@ import os
 import sys
 from collections.abc import Iterator
 
+NO_TELEMETRY = {"CI": "true"}
+"""Environment under which openvino and nncf report nothing to anyone: the only switch that both know.
+
+It is more than privacy: the reporting thread once hung a conversion for good, in a fork during an import.
+"""
+
+
+@contextlib.contextmanager
+def telemetry_off() -> Iterator[None]:
+    """Keep openvino from reporting its import over the network, and from leaving an identifier in the home folder."""
+    kept = {name: os.environ.get(name) for name in NO_TELEMETRY}
+    os.environ.update(NO_TELEMETRY)
+    try:
+        yield
+    finally:
+        for name, value in kept.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
 
 @contextlib.contextmanager
 def native_chatter_silenced() -> Iterator[None]:

@@ -16,11 +16,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgefer import bundle as bundles
-from edgefer.bundle import Artifact, Bundle, describe, open_bundle, write_bundle
+from edgefer.bundle import Artifact, Bundle, Recommendation, describe, open_bundle, write_bundle
 from edgefer.errors import BundleError, EdgeferError
 from edgefer.preprocess import Preprocess
 
 MODEL, XML, BIN = b"a model" * 100, b"<xml/>", b"weights" * 10
+ADVICE = {"artifact": "m.int8.tflite", "engine": "litert"}
 CONTENTS = {"m.int8.tflite": MODEL, "m.fp32.xml": XML, "m.fp32.bin": BIN, "MODEL_CARD.md": b"# card"}
 
 
@@ -60,6 +61,20 @@ def test_what_is_written_is_read(written: Bundle) -> None:
 def test_golden_manifest(written: Bundle) -> None:
     golden = Path(__file__).parent / "golden" / "manifest.json"
     assert (written.path / "manifest.json").read_text() == golden.read_text()
+
+
+def test_a_recommendation_is_read_as_written(tmp_path: Path) -> None:
+    advice = {"rpi5": Recommendation("m.int8.tflite", "litert"), "x86": Recommendation("m.fp32.xml", "openvino")}
+    bundle = dataclasses.replace(sample(tmp_path / "m.edgefer"), recommended=advice)
+    assert write_bundle(bundle, CONTENTS) == bundle
+    manifest = json.loads((bundle.path / "manifest.json").read_text())
+    assert manifest["recommended"]["rpi5"] == ADVICE
+
+
+def test_a_recommendation_of_what_is_gone_is_not_written(tmp_path: Path) -> None:
+    advice = {"rpi5": Recommendation("m.int8.tflite", "litert"), "x86": Recommendation("gone.onnx", "onnxruntime")}
+    bundle = dataclasses.replace(sample(tmp_path / "m.edgefer"), recommended=advice)
+    assert write_bundle(bundle, CONTENTS).recommended == {"rpi5": advice["rpi5"]}
 
 
 def test_missing_artifact_names_what_there_is(written: Bundle) -> None:
@@ -134,6 +149,20 @@ def edit(path: Path, keys: list[Any], value: Any) -> None:
         (["temperature"], "1", "0.05 to 20"),
         (["temperature"], True, "0.05 to 20"),
         (["temperature"], None, "0.05 to 20"),
+        (["recommended"], [], "an object of up to 256 targets"),
+        (["recommended"], None, "an object of up to 256 targets"),
+        (["recommended"], {f"t{i}": ADVICE for i in range(257)}, "an object of up to 256 targets"),
+        (["recommended"], {"rpi5": "litert"}, "must name an artifact and an engine"),
+        (["recommended"], {"rpi5": {"artifact": "m.int8.tflite"}}, "must name an artifact and an engine"),
+        (["recommended"], {"rpi5": {**ADVICE, "code": "x"}}, "must name an artifact and an engine"),
+        (["recommended"], {"rpi5": {**ADVICE, "artifact": "MODEL_CARD.md"}}, "not among the artifacts"),
+        (["recommended"], {"rpi5": {**ADVICE, "artifact": "m.fp32.bin"}}, "not among the artifacts"),
+        (["recommended"], {"rpi5": {**ADVICE, "artifact": 3}}, "malformed"),
+        (["recommended"], {"rpi5": {**ADVICE, "engine": None}}, "malformed"),
+        (["recommended"], {"rpi5": {**ADVICE, "engine": ""}}, "1–64 printable"),
+        (["recommended"], {"rpi5": {**ADVICE, "engine": "x" * 65}}, "1–64 printable"),
+        (["recommended"], {"rpi5\n": ADVICE}, "1–64 printable"),
+        (["recommended"], {"": ADVICE}, "1–64 printable"),
         (["recipe"], ..., "malformed"),
         (["versions"], 3, "malformed"),
         (["artifacts"], [3], "malformed"),
@@ -178,7 +207,7 @@ JSON = st.recursive(
     max_leaves=12,
 )
 KEYS = ["schema", "architecture", "labels", "input", "output", "preprocess", "artifacts", "metrics", "recipe", "parent"]
-KEYS += ["temperature"]
+KEYS += ["temperature", "recommended"]
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

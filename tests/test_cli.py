@@ -41,7 +41,10 @@ def fails(done: subprocess.CompletedProcess[str], *words: str, code: int = 1) ->
 def test_help_and_version() -> None:
     done = edgefer("--help")
     assert done.returncode == 0
-    for command in ("demo", "train", "export", "evaluate", "run", "bench", "report", "devices", "data"):
+    for command in (
+        *("demo", "data", "train", "export", "optimize", "import"),
+        *("evaluate", "run", "bench", "report", "devices"),
+    ):
         assert command in done.stdout
         page = edgefer(command, "--help")
         assert page.returncode == 0

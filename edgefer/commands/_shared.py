@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgefer.errors import EngineError
+
 if TYPE_CHECKING:
     from edgefer.bundle import Bundle
     from edgefer.devices.profile import DeviceProfile
@@ -25,7 +27,7 @@ device_option = click.option(
 )
 precision_option = click.option(
     "--precision",
-    type=click.Choice(["int8", "fp16", "fp32"]),
+    type=click.Choice(["int8", "dynamic", "fp16", "fp32"]),
     help="[default: what the device prefers, if the bundle has it]",
 )
 json_flag = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output, nothing else.")
@@ -87,9 +89,14 @@ def profile_for(device: str | None) -> DeviceProfile:
 def open_preferred(
     bundle: Bundle, profile: DeviceProfile, engine: str | None, precision: str | None, threads: int | None
 ) -> LoadedEngine:
-    """Open the engine asked for, or the first that the profile prefers and that can run; say what was passed over."""
+    """Open what is asked for, else what the bundle recommends for the device, else what the profile prefers.
+
+    Says what was passed over.
+    """
     from edgefer.runtime.engines import choose, load, open_engine
 
+    if engine is None and precision is None:
+        engine, precision = _recommended(bundle, profile)
     if engine is None:
         engine, notes = choose(bundle, profile.engines)
         for note in notes:
@@ -101,3 +108,24 @@ def open_preferred(
         elif has:
             say(f"note: {profile.name} prefers {profile.precision}, but the bundle has {', '.join(has)} for {engine}")
     return open_engine(bundle, engine, precision, threads or profile.threads)
+
+
+def _recommended(bundle: Bundle, profile: DeviceProfile) -> tuple[str | None, str | None]:
+    """Return the engine and precision that the bundle recommends for the device; neither where it cannot run here."""
+    from edgefer.runtime.engines import how_to_install, installed_engines, load
+
+    advised = bundle.recommended.get(profile.name)
+    artifact = next((a for a in bundle.artifacts if advised and a.path == advised.artifact), None)
+    if advised is None or artifact is None:
+        return None, None
+    what = f"the bundle recommends {advised.artifact} on {advised.engine} for {profile.name}"
+    try:
+        fits = artifact.format == load(advised.engine).FORMAT
+        if fits and advised.engine in installed_engines():
+            say(f"note: {what}")
+            return advised.engine, artifact.precision
+        why = f"which is not installed ({how_to_install(advised.engine)})" if fits else "which does not run that format"
+    except EngineError:
+        why = "which this edgefer does not know"
+    say(f"note: {what}, {why}")
+    return None, None

@@ -38,7 +38,9 @@ SCOPES = ("model", "pipeline")
     metavar="NAME",
     help="May be given several times [default: every installed one]",
 )
-@click.option("--precision", type=click.Choice(["int8", "fp16", "fp32"]), help="[default: all that the bundle has]")
+@click.option(
+    "--precision", type=click.Choice(["int8", "fp16", "fp32", "dynamic"]), help="[default: all that the bundle has]"
+)
 @click.option(
     "--threads",
     "threads",

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgefer.commands._shared import bar, bundle_argument, json_flag, print_json, say, step
+from edgefer.commands._shared import bar, bundle_argument, json_flag, print_json, print_table, say, step
+
+if TYPE_CHECKING:
+    from edgefer.optimize.export import ExportResult
+
+FORMATS = ["tflite", "onnx", "openvino"]
+PRECISIONS = ["fp32", "fp16", "dynamic", "int8"]
 
 
 @click.command()
@@ -15,25 +23,70 @@ from edgefer.commands._shared import bar, bundle_argument, json_flag, print_json
     "--data",
     required=True,
     type=click.Path(path_type=Path),
-    help="Labelled faces, as for edgefer train: the training split calibrates, the validation split proves.",
+    help="Labelled faces, as for edgefer train: the training split calibrates and tunes, the validation split proves.",
 )
-@click.option("--int8", "int8", is_flag=True, help="Full int8 as well as float (post-training quantisation).")
 @click.option(
-    "--format", "formats", multiple=True, type=click.Choice(["tflite", "onnx", "openvino"]), help="[default: all]"
+    "--drop-rows",
+    type=click.Path(path_type=Path),
+    help="CSV with a column `row`: training pictures to leave out of fine-tuning, as for edgefer train.",
 )
+@click.option("--format", "formats", multiple=True, type=click.Choice(FORMATS), help="[default: all]")
 @click.option(
     "--precision",
     "precisions",
     multiple=True,
-    type=click.Choice(["fp32", "int8"]),
+    type=click.Choice(PRECISIONS),
     help="[default: fp32; fp32 and int8 with --int8]",
+)
+@click.option("--int8", "int8", is_flag=True, help="Full int8 as well as float.")
+@click.option("--qat", is_flag=True, help="Train on with int8 rounding before int8 (quantization-aware training).")
+@click.option(
+    "--narrow",
+    type=click.FloatRange(0.05, 0.95),
+    is_flag=False,
+    flag_value=0.4,
+    metavar="PART",
+    help="Take whole channels away, so that this part of the arithmetic is gone, and train on. [without a number: 0.4]",
+)
+@click.option(
+    "--prune",
+    type=click.FloatRange(0.05, 0.99),
+    is_flag=False,
+    flag_value=0.5,
+    metavar="PART",
+    help="Make this part of the weights zero: the files compress better, not faster. [without a number: 0.5]",
+)
+@click.option(
+    "--cluster",
+    type=click.IntRange(2, 256),
+    is_flag=False,
+    flag_value=16,
+    metavar="N",
+    help="Let the weights of a layer share N values: the files compress better. [without a number: 16]",
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="STAGE.NAME=VALUE",
+    help="A setting of a stage: epochs, learning_rate, batch, distill, temperature or seed, as in qat.epochs=8.",
+)
+@click.option(
+    "--teacher", type=click.Path(path_type=Path), help="Bundle to learn from in fine-tuning [default: BUNDLE itself]"
 )
 @click.option(
     "--max-drop",
     type=click.FloatRange(min=0),
     default=0.5,
     show_default=True,
-    help="Points of accuracy that an artifact may lose before it is refused.",
+    help="Points of accuracy that an artifact may lose against the trained network before it is refused.",
+)
+@click.option(
+    "--calibrate",
+    type=click.Choice(["auto", "converter", "minmax", "percentile", "entropy"]),
+    default="auto",
+    show_default=True,
+    help="Where int8 ranges end; auto tries all and takes what answers most like float.",
 )
 @click.option(
     "--calibration",
@@ -42,18 +95,40 @@ from edgefer.commands._shared import bar, bundle_argument, json_flag, print_json
     show_default=True,
     help="Class-balanced faces to calibrate int8 on.",
 )
+@click.option(
+    "--quantizer",
+    type=click.Choice(["shared", "own"]),
+    default="shared",
+    show_default=True,
+    help="One int8 form for all formats, or each by its own tool (onnxruntime, nncf).",
+)
+@click.option(
+    "--keep-float",
+    multiple=True,
+    metavar="LAYER",
+    help="Leave a layer float in int8 (mixed precision); a refused export says which would help.",
+)
+@click.option("--opset", type=click.IntRange(13, 18), default=17, show_default=True, help="Of ONNX.")
+@click.option(
+    "--batch", type=click.IntRange(1, 1024), help="Pictures in a batch for ONNX and OpenVINO [default: any number]"
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Write a new bundle [default: add to BUNDLE itself]")
+@click.option("--force", is_flag=True, help="Make artifacts anew that BUNDLE has already.")
+@click.option("--resume", is_flag=True, help="Go on with fine-tuning that was interrupted.")
 @json_flag
 def command(
     bundle: Path | None,
     data: Path,
-    int8: bool,
+    drop_rows: Path | None,
     formats: tuple[str, ...],
     precisions: tuple[str, ...],
-    max_drop: float,
-    calibration: int,
+    int8: bool,
+    teacher: Path | None,
     out: Path | None,
+    force: bool,
+    resume: bool,
     as_json: bool,
+    **chosen: Any,
 ) -> None:
     """Turn a trained bundle into TFLite, ONNX and OpenVINO, float and int8, and prove each one.
 
@@ -63,46 +138,145 @@ def command(
     \b
     Examples:
       edgefer export mine.edgefer --int8 --data fer2013.csv
-      edgefer export mine.edgefer --precision int8 --format tflite --data faces/ --out small.edgefer
+      edgefer export mine.edgefer --int8 --qat --data fer2013.csv --out mine-qat.edgefer
+      edgefer export mine.edgefer --int8 --narrow 0.4 --data fer2013.csv --out narrow.edgefer
+      edgefer export mine.edgefer --precision fp16 --format openvino --data faces/
     """
     from edgefer.bundle import open_bundle
     from edgefer.optimize.export import export
     from edgefer.train import data as datasets
-    from edgefer.train.data.prepare import as_trained
+    from edgefer.train.data import prepare
 
     if bundle is None and out is None:
         raise click.UsageError("exporting the bundle that ships needs --out: the package itself is not changed")
+    wanted = _plan(formats, precisions, int8, **chosen)
     opened = open_bundle(bundle)
-    wanted = precisions or (("fp32", "int8") if int8 else ("fp32",))
-    if int8 and "int8" not in wanted:
-        raise click.UsageError("--int8 and --precision fp32 contradict each other")
+    taught = open_bundle(teacher) if teacher else None
     with bar("Reading faces") as progress:
         splits = datasets.read(data, progress)
-    train, validation = as_trained(splits, opened.recipe)
+    train, validation = prepare.as_trained(splits, opened.recipe)
+    tune_on = None
+    if wanted.tunings:
+        dropped = prepare.read_drop_rows(drop_rows) if drop_rows else None
+        prepared = prepare.to_tune(splits, opened.recipe, dropped)
+        tune_on = prepared.train
+        for note in prepared.notes:
+            say(note)
     with step("Export"):
         result = export(
             opened,
             train,
             validation,
-            formats=formats or ("tflite", "onnx", "openvino"),
-            precisions=wanted,
-            max_drop=max_drop,
+            wanted,
             out=out,
-            calibration=calibration,
-            progress=lambda line: say(f"  {line}"),
+            force=force,
+            resume=resume,
+            tune_on=tune_on,
+            teacher=taught,
+            listener=Talk(),
         )
+    for path in result.skipped:
+        say(f"{path} is there already and stays as it is; --force makes it anew")
     if as_json:
-        print_json({"bundle": str(result.bundle.path), "parity": [vars(p) for p in result.parities]})
-        return
-    parent = result.parities[0].parent_accuracy
-    say(f"the trained network: accuracy {parent:.4f} on {result.parities[0].n} validation faces")
-    click.echo(
-        f"{'artifact':<24} {'bytes':>9} {'engine':<20} {'accuracy':>8} {'drop':>7} {'same label':>10} {'max diff':>8}"
+        print_json(_as_json(result))
+    else:
+        _show(result)
+
+
+def _plan(
+    formats: tuple[str, ...],
+    precisions: tuple[str, ...],
+    int8: bool,
+    *,
+    qat: bool,
+    settings: tuple[str, ...],
+    calibrate: str,
+    quantizer: str,
+    keep_float: tuple[str, ...],
+    **chosen: Any,
+) -> Any:
+    """Return the plan that the options make."""
+    from edgefer.optimize.convert import METHODS
+    from edgefer.optimize.plan import Plan, tunings
+    from edgefer.train.recipe import parse_setting
+
+    if int8 and precisions and "int8" not in precisions:
+        raise click.UsageError(f"--int8 and --precision {precisions[0]} contradict each other")
+    wanted = precisions or (("fp32", "int8") if int8 or qat else ("fp32",))
+    amounts = {name: chosen.pop(name) for name in ("narrow", "prune", "cluster")}
+    asked = {name: amount for name, amount in amounts.items() if amount is not None} | ({"qat": 0.0} if qat else {})
+    return Plan(
+        formats=tuple(f for f in FORMATS if f in (formats or FORMATS)),
+        precisions=tuple(p for p in PRECISIONS if p in wanted),
+        tunings=tunings(asked, [parse_setting(text) for text in settings]),
+        methods=METHODS if calibrate == "auto" else (calibrate,),
+        own=quantizer == "own",
+        keep_float=keep_float,
+        **chosen,
     )
-    for p in result.parities:
-        size = next(a.bytes for a in result.bundle.artifacts if a.path == p.artifact)
-        click.echo(
-            f"{p.artifact:<24} {size:>9,} {f'{p.engine} {p.engine_version}':<20} {p.accuracy:>8.4f}"
-            f" {p.drop_points:>+7.2f} {p.agreement:>8.2f} % {p.max_difference:>8.4f}"
+
+
+class Talk:
+    """Shows what a process says: lines, and the epochs of fine-tuning."""
+
+    def __init__(self) -> None:
+        self._epochs: Any = None
+
+    def __call__(self, message: Mapping[str, Any]) -> None:
+        """Show one message of `optimize.worker`."""
+        from edgefer.commands._epochs import Epochs
+        from edgefer.train.state import EpochReport
+
+        if "say" in message:
+            say(f"  {message['say']}")
+        elif "stage" in message:
+            say(f"  {message['stage']}: {message['epochs']} epochs")
+            self._epochs = Epochs(message["epochs"])
+        elif "step" in message:
+            self._epochs.step(*(message[k] for k in ("epoch", "step", "steps", "loss", "accuracy")))
+        elif "report" in message:
+            self._epochs.epoch(EpochReport(**message["report"]), message["best"])
+
+
+def _as_json(result: ExportResult) -> dict[str, Any]:
+    return {
+        "bundle": str(result.bundle.path),
+        "parity": [vars(p) for p in result.parities],
+        "steps": [s.as_dict() for s in result.steps],
+        "calibration": [vars(c) for c in result.choices],
+        "skipped": list(result.skipped),
+        "macs": result.macs,
+        "parameters": result.parameters,
+    }
+
+
+def _show(result: ExportResult) -> None:
+    if not result.parities:
+        return
+    for done in result.steps:
+        say(
+            f"{done.tuning.stage}: accuracy {done.accuracy:.4f} ({done.drop_points:+.2f} points lost),"
+            f" {done.macs / 1e6:.1f} M MACs, {done.parameters:,} parameters, {done.sparsity:.0%} zeros,"
+            f" {done.seconds / 60:.1f} min"
         )
+    first = result.parities[0]
+    say(f"the trained network: accuracy {first.parent_accuracy:.4f} on {first.n} validation faces")
+    head = ["artifact", "bytes", "gzip", "engine", "accuracy", "lost", "p", "same label", "max diff", "ms"]
+    rows = [
+        [
+            p.artifact,
+            f"{p.bytes:,}",
+            f"{p.gzip_bytes:,}",
+            f"{p.engine} {p.engine_version}",
+            f"{p.accuracy:.4f}",
+            f"{p.drop_points:+.2f}",
+            f"{p.p_value:.2f}",
+            f"{p.agreement:.2f} %",
+            f"{p.max_difference:.4f}",
+            f"{p.latency_ms:.3f}",
+        ]
+        for p in result.parities
+    ]
+    print_table(head, rows)
+    say("lost: points of accuracy; p: of McNemar's test; ms: one picture, one thread, this machine, a short run")
     say(f"wrote {result.bundle.path}; next: edgefer run {result.bundle.path} --source 0")

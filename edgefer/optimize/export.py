@@ -1,4 +1,4 @@
-"""Export: trained weights → TFLite, ONNX and OpenVINO files in float32 and int8, kept only when they agree.
+"""Export: a trained network → files for every engine, kept only when they answer as what was trained.
 
 Nothing is written to a bundle before every artifact has run in its real engine and passed.
 """
@@ -6,31 +6,36 @@ Nothing is written to a bundle before every artifact has run in its real engine 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from edgefer import __version__, plugins
+from edgefer import __version__
 from edgefer.bundle import MANIFEST, Artifact, Bundle, describe, write_bundle
-from edgefer.errors import BundleError, ExportError, MissingDependencyError
-from edgefer.metrics import agree
-from edgefer.optimize import exporters
-from edgefer.optimize.calibrate import CALIBRATION_FACES, calibration_faces
-from edgefer.optimize.convert import Converted, Job, convert
-from edgefer.optimize.verify import MAX_DROP, Parity, Reference, verify
-from edgefer.runtime import engines
-from edgefer.train import architectures
+from edgefer.errors import BundleError, ExportError
+from edgefer.metrics import agree, measure
+from edgefer.optimize import exporters, layers, plan, stages, worker
+from edgefer.optimize.calibrate import calibration_faces, choosing_faces
+from edgefer.optimize.convert import Choice, Converted, Job, Stored, convert
+from edgefer.optimize.plan import Plan
+from edgefer.optimize.stages import Outcome, Step
+from edgefer.optimize.take_apart import take_apart
+from edgefer.optimize.tune import Faces
+from edgefer.optimize.verify import Parity, Reference, verify
+from edgefer.train import network as networks
 from edgefer.train.data import Dataset
+from edgefer.train.recipe import of_bundle
+from edgefer.train.step import targets_of
+from edgefer.train.temperature import fit_temperature
 
-FORMATS = ("tflite", "onnx", "openvino")
-PRECISIONS = ("fp32", "int8")
-TOOLS = ("tensorflow", "onnx", "tf2onnx", "openvino", "onnxruntime", "ai-edge-litert")
-
-Progress = Callable[[str], None]
-"""Called with one line on what is done now."""
+TOOLS = ("tensorflow", "tensorflow-model-optimization", "onnx", "tf2onnx", "nncf", "openvino", "onnxruntime",
+         "ai-edge-litert")  # fmt: skip
+LAYER_FACES = 48
+"""Faces that a refused int8 model is looked at with, layer by layer."""
 
 
 @dataclass(frozen=True)
@@ -39,119 +44,194 @@ class ExportResult:
 
     bundle: Bundle
     parities: tuple[Parity, ...]
+    steps: tuple[Step, ...] = ()
+    """What the stages of fine-tuning did."""
+    choices: tuple[Choice, ...] = ()
+    """How the ways to calibrate compare."""
+    skipped: tuple[str, ...] = ()
+    """Artifacts that were there already and are what they were."""
+    macs: int | None = None
+    parameters: int | None = None
 
 
 def export(
     bundle: Bundle,
     train: Dataset,
     validation: Dataset,
-    formats: Sequence[str] = FORMATS,
-    precisions: Sequence[str] = PRECISIONS,
-    max_drop: float = MAX_DROP,
+    wanted: Plan = Plan(),  # noqa: B008 - frozen
+    *,
     out: Path | None = None,
-    calibration: int = CALIBRATION_FACES,
-    seed: int = 0,
-    progress: Progress | None = None,
+    force: bool = False,
+    resume: bool = False,
+    tune_on: Dataset | None = None,
+    teacher: Bundle | None = None,
+    listener: worker.Listener | None = None,
 ) -> ExportResult:
-    """Export the trained weights of `bundle`, in place or to a new bundle `out`.
+    """Export the trained network of `bundle`, in place or to a new bundle `out`.
 
-    `train` gives the faces for calibration, `validation` (never the test split) those for the gate. What the bundle
-    held stays, other than artifacts of a format and precision that are made anew. Raises ExportError when the
-    weights are missing, the conversion fails or an artifact is refused; MissingDependencyError when a converter or
-    an engine is not installed; DataError when the data has labels that the bundle lacks; BundleError when the bundle
-    cannot be read or written. The bundle on disk is then what it was.
+    `train` gives the faces for calibration, `tune_on` (without: `train`) those for fine-tuning, `validation` (never
+    the test split) those for the gate. In place, what the bundle holds stays; an artifact of that format and
+    precision is left alone unless `force`. `teacher` is what fine-tuning learns from, the trained network itself
+    without one. Fine-tuning keeps its state beside the bundle, and `resume` goes on from it.
+
+    Raises ExportError when the network is missing or cannot be tuned as planned, the conversion fails or an artifact
+    is refused; MissingDependencyError when a converter or an engine is not installed; DataError when the data has
+    labels that the bundle lacks; BundleError when the bundle cannot be read or written. The bundle is then what it was.
     """
-    say = progress or (lambda line: None)
-    formats = [name for name in FORMATS if name in formats] + [name for name in formats if name not in FORMATS]
-    _check(bundle, formats, precisions, max_drop)
+    listen = listener or (lambda message: None)
+    plan.check(wanted, bundle)
     if out is not None and out.exists():
         raise BundleError(f"{out} exists; choose another name or remove it")
-    weights = _weights(bundle)
-    train, validation = train.ordered(bundle.labels), validation.ordered(bundle.labels)
-    pictures = np.stack([bundle.preprocess(face) for face in validation.images])
-    faces = calibration_faces(train, bundle.preprocess, calibration, seed)
-    say(f"converting {bundle.architecture} to {', '.join(formats)} in {', '.join(precisions)}")
-    converted = convert(
-        Job(bundle.architecture, len(bundle.labels), weights, faces, pictures, tuple(formats), tuple(precisions))
-    )
-    reference = Reference(pictures, validation.labels, converted.reference)
-    parities = _gate(bundle, converted, reference, max_drop, say)
+    if out is None and set(wanted.stages) - {"qat"}:
+        raise ExportError(
+            f"{', '.join(s for s in wanted.stages if s != 'qat')} changes the trained weights; write a new bundle with"
+            " --out, so that they are not lost"
+        )
+    found = {(a.format, a.precision): a.path for a in bundle.artifacts}
+    skipped = tuple(found[pair] for pair in wanted.artifacts if pair in found and out is None and not force)
+    if len(skipped) == len(wanted.artifacts):
+        return ExportResult(bundle, (), skipped=skipped)
+    stored = plan.stored(bundle)
     target = bundle.path if out is None else out
-    say(f"writing {target}")
-    return ExportResult(_write(bundle, target, converted, parities), parities)
-
-
-def _check(bundle: Bundle, formats: Sequence[str], precisions: Sequence[str], max_drop: float) -> None:
-    """Refuse at once what would fail after minutes."""
-    if not formats or not precisions:
-        raise ExportError(f"nothing to export: name formats ({', '.join(FORMATS)}) and precisions (fp32, int8)")
-    for precision in precisions:
-        if precision not in PRECISIONS:
-            raise ExportError(f"cannot export to the precision {precision!r}; choose one of: {', '.join(PRECISIONS)}")
-    if not max_drop >= 0:
-        raise ExportError(f"max-drop must be 0 or more points, found {max_drop}")
-    known = architectures.architecture_names()
-    if bundle.architecture not in known:
-        raise ExportError(
-            f"{bundle.path}: the architecture {bundle.architecture!r} is not known; choose one of: {', '.join(known)}"
+    train, validation = train.ordered(bundle.labels), validation.ordered(bundle.labels)
+    pictures = _prepared(bundle, validation)
+    calibration = calibration_faces(train, bundle.preprocess, wanted.calibration, wanted.seed)
+    outcome = Outcome(None, None, None, ())
+    states = target.with_name(target.name + ".tuning")
+    if wanted.tunings:
+        tuning = (
+            train if tune_on is None else tune_on.ordered(bundle.labels),
+            validation.labels,
+            pictures,
+            calibration,
         )
-    trainer = architectures.facts()[bundle.architecture].trainer
-    if trainer != "keras":
-        raise ExportError(
-            f"{bundle.architecture} is no network: training wrote its only form, which runs as it is; try"
-            f" edgefer evaluate {bundle.path}"
-        )
-    for name in formats:
-        exporter = exporters.load(name)
-        engine = engines.load(exporter.ENGINE)
-        needed = [(module, "optimize") for module in exporter.NEEDS if module != engine.MODULE]
-        for module, extra in (*needed, (engine.MODULE, engine.EXTRA)):
-            if not plugins.installed(module):
-                raise MissingDependencyError(
-                    f"exporting to {name} needs the package {module.split('.')[0]!r}, which is not installed:"
-                    f" pip install 'edgefer{f'[{extra}]' if extra else ''}'"
-                )
+        outcome = _tuned(bundle, stored, wanted, *tuning, teacher, states, resume, listen)
+    job = Job(
+        name=bundle.architecture,
+        stored=stored,
+        calibration=calibration,
+        choosing=choosing_faces(train, bundle.preprocess, wanted.calibration, wanted.seed),
+        verification=pictures,
+        formats=wanted.formats,
+        precisions=wanted.precisions,
+        methods=wanted.methods,
+        tuned=outcome.tuned,
+        int8=outcome.int8,
+        ranges=outcome.ranges,
+        own=wanted.own,
+        keep_float=wanted.keep_float,
+        opset=wanted.opset,
+        batch=wanted.batch,
+    )
+    converted = convert(job, listen)
+    kept = {
+        pair: files for pair, files in converted.files.items() if found.get(pair) not in skipped or pair not in found
+    }
+    converted = replace(converted, files=kept)
+    parities = _gate(bundle, converted, pictures, validation, wanted, listen)
+    listen({"say": f"writing {target}"})
+    written = _write(bundle, target, converted, parities, outcome, wanted, validation)
+    stages.remove(states)
+    return ExportResult(
+        written, parities, outcome.steps, converted.choices, skipped, converted.macs, converted.parameters
+    )
 
 
-def _weights(bundle: Bundle) -> bytes:
-    """Return the trained weights, checked against the manifest."""
-    for artifact in bundle.artifacts:
-        if (artifact.format, artifact.precision) == ("keras", "fp32"):
-            if not artifact.path.endswith(".weights.h5"):
-                raise ExportError(f"{bundle.path}: weights must be a .weights.h5 file, found {artifact.path}")
-            return bundle.read(artifact.file)
-    raise ExportError(
-        f"{bundle.path} holds no trained weights (a keras artifact), which an export starts from;"
-        " export the bundle that edgefer train wrote"
+def _prepared(bundle: Bundle, data: Dataset) -> Any:
+    """Return the faces as the network gets them, uint8 [n, size, size, 1]."""
+    return np.stack([bundle.preprocess(face) for face in data.images])
+
+
+def _tuned(
+    bundle: Bundle,
+    stored: Stored,
+    wanted: Plan,
+    tune_on: Dataset,
+    labels: Any,
+    pictures: Any,
+    calibration: Any,
+    teacher: Bundle | None,
+    states: Path,
+    resume: bool,
+    listen: worker.Listener,
+) -> Outcome:
+    """Run the stages of fine-tuning."""
+    if states.exists() and not resume:
+        raise ExportError(f"{states} holds unfinished fine-tuning; go on with --resume, or remove it")
+    if resume and not states.exists():
+        raise ExportError(f"there is nothing to resume: {states} does not exist; leave out --resume")
+    network, said = take_apart(stored, pictures, listen)
+    stages.check(network, wanted.tunings, wanted.keep_float)
+    taught = network
+    if teacher is not None:
+        if teacher.labels != bundle.labels:
+            raise ExportError(
+                f"the teacher {teacher.path} has the labels {', '.join(teacher.labels)}, the bundle has"
+                f" {', '.join(bundle.labels)}; they must be the same, in the same order"
+            )
+        taught, _ = take_apart(plan.stored(teacher), pictures[:1], listen)
+    recipe = of_bundle(bundle.recipe)
+    faces = Faces(_prepared(bundle, tune_on), targets_of(tune_on, recipe), calibration, pictures, labels)
+    accuracy = float((said.argmax(axis=1) == labels).mean())
+    return stages.run_stages(
+        network,
+        accuracy,
+        taught,
+        wanted.tunings,
+        faces,
+        replace(recipe.augmentation, mixup=0.0, cutmix=0.0),
+        wanted.keep_float,
+        wanted.max_drop,
+        states,
+        listen,
     )
 
 
 def _gate(
-    bundle: Bundle, converted: Converted, reference: Reference, max_drop: float, say: Progress
+    bundle: Bundle, converted: Converted, pictures: Any, validation: Dataset, wanted: Plan, listen: worker.Listener
 ) -> tuple[Parity, ...]:
     """Run each artifact in its engine; raises ExportError that names every one that is refused."""
     parities: list[Parity] = []
+    artifacts, contents = _artifacts(converted)
     with tempfile.TemporaryDirectory(prefix="edgefer-verify-") as folder:
-        artifacts, contents = _artifacts(converted)
         candidate = write_bundle(replace(bundle, path=Path(folder) / "candidate", artifacts=artifacts), contents)
         int8 = None
         for format, precision in converted.files:
             engine = exporters.load(format).ENGINE
-            say(f"checking {format} {precision} in {engine} on {len(reference.pictures)} pictures")
-            parity, found = verify(candidate, engine, precision, reference, max_drop)
+            listen({"say": f"checking {format} {precision} in {engine} on {len(pictures)} faces"})
+            source = converted.int8 if precision == "int8" else converted.tuned
+            reference = Reference(pictures, validation.labels, converted.trained, source)
+            parity, found = verify(candidate, engine, precision, reference, wanted.max_drop)
             if precision == "int8" and format == "tflite":
                 int8 = found
             elif precision == "int8" and int8 is not None:
                 parity = replace(parity, int8_agreement=100 * agree(found, int8).top1)
             parities.append(parity)
-    refused = [f"{p.artifact} in {p.engine} {p.reason}" for p in parities if not p.passed]
+    refused = [p for p in parities if not p.passed]
     if refused:
-        n = len(reference.pictures)
+        n = len(pictures)
+        said = "; ".join(f"{p.artifact} in {p.engine} {p.reason} (McNemar p = {p.p_value:.2g})" for p in refused)
         raise ExportError(
-            f"refused, measured on {n} pictures (one is {100 / n:.2f} points): {'; '.join(refused)}."
-            " Nothing was written; train with other settings, or allow more with --max-drop"
+            f"refused, measured on {n} faces (one is {100 / n:.2f} points): {said}."
+            f"{_blame(converted, refused, pictures)} Nothing was written"
         )
     return tuple(parities)
+
+
+def _blame(converted: Converted, refused: Sequence[Parity], pictures: Any) -> str:
+    """Return which layers of a refused int8 model lose most, and what to do."""
+    files = converted.files.get(("tflite", "int8"))
+    if all(p.precision != "int8" for p in refused) or files is None or converted.network is None:
+        return " Train with other settings, or allow more with --max-drop."
+    [model] = files.values()
+    try:
+        losses = layers.layer_losses(converted.float_core, model, pictures[:LAYER_FACES], converted.network)
+    except ExportError as error:
+        return f" Which layers lose most cannot be told: {error}."
+    advice = layers.advice(losses)
+    if not advice:
+        return " No layer stands out; try --qat, or another --calibrate."
+    return f" Layers that lose most in int8: {' | '.join(advice)}."
 
 
 def _artifacts(converted: Converted) -> tuple[tuple[Artifact, ...], dict[str, bytes]]:
@@ -165,22 +245,66 @@ def _artifacts(converted: Converted) -> tuple[tuple[Artifact, ...], dict[str, by
     return tuple(artifacts), contents
 
 
-def _write(bundle: Bundle, target: Path, converted: Converted, parities: Sequence[Parity]) -> Bundle:
+def _write(
+    bundle: Bundle,
+    target: Path,
+    converted: Converted,
+    parities: Sequence[Parity],
+    outcome: Outcome,
+    wanted: Plan,
+    validation: Dataset,
+) -> Bundle:
     """Write the old bundle's contents with the new artifacts in the place of those that they replace."""
     new, contents = _artifacts(converted)
-    kept = tuple(a for a in bundle.artifacts if (a.format, a.precision) not in converted.files)
+    measured = {p.artifact: p.as_metrics() for p in parities}
+    temperature = bundle.temperature
+    if outcome.tuned is None:
+        kept = tuple(a for a in bundle.artifacts if (a.format, a.precision) not in converted.files)
+    else:  # the other artifacts are of another network
+        assert converted.network is not None
+        kept = ()
+        names = f"{bundle.architecture}.weights.h5", f"{bundle.architecture}.network.json"
+        beside = {names[0]: converted.weights, names[1]: networks.as_json(converted.network)}
+        weights, described = (describe(name, data) for name, data in beside.items())
+        new, contents = (Artifact(weights, "keras", "fp32", (described,)), *new), {**beside, **contents}
+        temperature = fit_temperature(np.log(np.maximum(converted.tuned, 1e-12)), validation.labels)
+        figures = measure(converted.tuned, validation.labels, bundle.labels).as_dict()
+        measured[names[0]] = figures | {
+            "split": "validation",
+            "engine": "keras on tensorflow",
+            "parameters": converted.parameters,
+            "macs": converted.macs,
+            "steps": [s.as_dict() for s in outcome.steps if s.tuning.stage != "qat"],
+        }
+    for artifact in new:
+        if artifact.precision == "int8":
+            measured[artifact.path]["quantisation"] = _quantisation(artifact.format, converted, outcome, wanted)
     replaced = {a.path for a in bundle.artifacts} - {a.path for a in kept}
     metrics = {path: entry for path, entry in bundle.metrics.items() if path not in replaced}
     written = replace(
         bundle,
         path=target,
         artifacts=kept + new,
-        metrics=metrics | {p.artifact: p.as_metrics() for p in parities},
+        metrics=metrics | measured,
         versions={**bundle.versions, **_versions()},
         parent=bundle.parent if target == bundle.path else bundle.digest(),
+        temperature=temperature,
+        recommended={target: r for target, r in bundle.recommended.items() if r.artifact not in replaced},
     )
     old = {f.path: bundle.read(f) for a in kept for f in (a.file, *a.companions)}
     return write_bundle(written, {**_extras(bundle), **old, **contents}, replace_existing=target == bundle.path)
+
+
+def _quantisation(format: str, converted: Converted, outcome: Outcome, wanted: Plan) -> dict[str, Any]:
+    """Return how an int8 artifact came to be, for the manifest."""
+    kept = {"keep_float": list(wanted.keep_float)} if wanted.keep_float else {}
+    trained = [step.as_dict() for step in outcome.steps if step.tuning.stage == "qat"]
+    if trained:
+        return {"method": "qat", **trained[0], **kept}
+    chosen = [c for c in converted.choices if c.chosen and c.format == (format if wanted.own else "tflite")]
+    method = chosen[0].method if chosen else wanted.methods[0]
+    quantiser = f"{format}'s own" if wanted.own else "shared"
+    return {"method": method, "quantiser": quantiser, "calibration_faces": wanted.calibration, **kept}
 
 
 def _extras(bundle: Bundle) -> Mapping[str, bytes]:

@@ -12,6 +12,7 @@ from edgefer.train.network import Network, Node
 Vector = npt.NDArray[np.float64]
 CONVOLUTIONS = ("Conv2D", "DepthwiseConv2D", "Dense")
 NOISE = ("Dropout", "SpatialDropout2D", "GaussianNoise")
+APART = ("sigmoid", "tanh", "gelu")
 SCALING = ("BatchNormalization", "Rescaling", "Normalization")
 
 
@@ -23,18 +24,47 @@ def without_noise(network: Network) -> Network:
 
 
 def fold(network: Network) -> Network:
-    """Return the network without batch normalisation, rescaling, normalisation and dropout, computing the same.
+    """Return the network in its plainest form, without batch normalisation, scaling and dropout, computing the same.
 
     A scaling that stands straight after a convolution or dense layer without activation goes into its weights. Another
     one on vectors goes into the dense layers that read it; on pictures it becomes a 1×1 depthwise convolution, which
-    every int8 runtime has.
+    every int8 runtime has. Activations other than ReLU become layers of their own, and swish a sigmoid and a product.
     """
-    network = without_noise(network)
+    network = _apart(without_noise(network))
     for name in [node.name for node in network.nodes if node.kind in SCALING]:
         node = network[name]  # as it is now: what it reads may have been folded
         if (found := _scale_and_shift(node)) is not None:
             network = _folded(network, node, *found)
     return network
+
+
+def _apart(network: Network) -> Network:
+    """Return the network with sigmoid, tanh and gelu behind the layers that they stood in, and swish in two."""
+    nodes: list[Node] = []
+    renamed: dict[str, str] = {}
+    for node in network.nodes:
+        node = replace(node, inputs=tuple(renamed.get(name, name) for name in node.inputs))
+        inner = node.settings.get("activation", "linear")
+        swish, alone = inner in ("swish", "silu"), node.kind == "Activation"
+        if not swish and (alone or inner not in APART):
+            nodes.append(node)
+            continue
+        if not alone:
+            nodes.append(replace(node, settings={**node.settings, "activation": "linear"}))
+        before = node.inputs[0] if alone else node.name
+        kind = "sigmoid" if swish else inner
+        after = _plain(f"{node.name}_{kind}", "Activation", {"activation": kind}, (before,), node)
+        nodes.append(after)
+        if swish:
+            name = node.name if alone else f"{node.name}_swish"
+            nodes.append(_plain(name, "Multiply", {}, (before, after.name), node))
+        renamed[node.name] = nodes[-1].name
+    return replace(network, nodes=tuple(nodes))
+
+
+def _plain(name: str, kind: str, settings: dict[str, str], inputs: tuple[str, ...], like: Node) -> Node:
+    """Return a layer without weights whose output is as large as that of `like`."""
+    return Node(name, kind, settings, inputs, like.shape)
 
 
 def _folded(network: Network, node: Node, scale: Vector, shift: Vector) -> Network:

@@ -289,6 +289,14 @@ def from_dict(values: Mapping[str, Any], overrides: Mapping[str, Any] | None = N
     return Recipe(**_checked(Recipe, values, ""), **tables)
 
 
+def of_bundle(values: Mapping[str, Any]) -> Recipe:
+    """Return the recipe that a bundle's manifest holds; a model that was trained elsewhere has the defaults.
+
+    Raises RecipeError when it cannot be read.
+    """
+    return Recipe() if "imported" in values else from_dict(values)
+
+
 def parse_setting(text: str) -> tuple[str, Any]:
     """Return (name, value) of `name=value`, where the value is TOML, or else taken as a string.
 

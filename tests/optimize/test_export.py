@@ -16,16 +16,19 @@ from edgefer import cartoon, plugins
 from edgefer.bundle import Artifact, Bundle, describe, open_bundle, write_bundle
 from edgefer.errors import BundleError, DataError, EdgeferError, EngineError, ExportError, MissingDependencyError
 from edgefer.labels import FER2013_LABELS
-from edgefer.optimize import exporters
-from edgefer.optimize.convert import Converted, Job, convert
-from edgefer.optimize.export import FORMATS, PRECISIONS, ExportResult, export
+from edgefer.optimize import exporters, worker
+from edgefer.optimize.convert import FORMATS, Converted, Job, convert
+from edgefer.optimize.export import ExportResult, export
+from edgefer.optimize.plan import Plan
+from edgefer.optimize.tune import DEFAULTS
 from edgefer.optimize.verify import Reference, verify
 from edgefer.preprocess import Preprocess
 from edgefer.runtime.engines import open_engine
 from edgefer.train.data import Dataset
 
 EXPORT = importlib.import_module("edgefer.optimize.export")
-KINDS = list(itertools.product(FORMATS, PRECISIONS))
+PRECISIONS = ("fp32", "int8")
+KINDS = [(format, precision) for precision in PRECISIONS for format in FORMATS]
 for package in ("tensorflow", "tf2onnx", "onnxruntime", "openvino"):
     pytest.importorskip(package, reason="needs edgefer[optimize,onnxruntime,openvino]")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -77,15 +80,15 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     weights = trained_weights(train, folder / "w.weights.h5")
     kept: list[Converted] = []
 
-    def convert_and_keep(job: Job) -> Converted:
-        kept.append(convert(job))
+    def convert_and_keep(job: Job, listener: worker.Listener | None = None) -> Converted:
+        kept.append(convert(job, listener))
         return kept[-1]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(EXPORT, "convert", convert_and_keep)
         said: list[str] = []
         bundle = write_trained(folder / "in-place.edgefer", weights)
-        result = export(bundle, train, validation, progress=said.append)
+        result = export(bundle, train, validation, listener=lambda message: said.append(message.get("say", "")))
     return World(write_trained(folder / "trained.edgefer", weights), result, kept[0], train, validation, said)
 
 
@@ -102,7 +105,7 @@ def state(path: Path) -> dict[str, bytes]:
 
 def returns(converted: Converted, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let export convert to this without the minute that it takes."""
-    monkeypatch.setattr(EXPORT, "convert", lambda job: converted)
+    monkeypatch.setattr(EXPORT, "convert", lambda job, listener: converted)
 
 
 def one_line(error: pytest.ExceptionInfo[EdgeferError]) -> str:
@@ -116,12 +119,12 @@ def pictures(data: Dataset) -> Any:
 
 
 def test_the_test_network_can_tell_cartoons_apart(world: World) -> None:
-    assert (world.converted.reference.argmax(axis=1) == world.validation.labels).mean() > 0.85
+    assert (world.converted.trained.argmax(axis=1) == world.validation.labels).mean() > 0.85
 
 
 def test_in_place_export_keeps_what_was_there(world: World) -> None:
     bundle = open_bundle(world.result.bundle.path).verify()
-    assert [(a.format, a.precision) for a in bundle.artifacts] == [("keras", "fp32"), *sorted(KINDS, key=KINDS.index)]
+    assert [(a.format, a.precision) for a in bundle.artifacts] == [("keras", "fp32"), *KINDS]
     assert (bundle.path / "MODEL_CARD.md").read_bytes() == b"# card\n"
     assert bundle.artifact("tflite").path == "edge-xs.int8.tflite"
     assert bundle.artifact("openvino", "fp32").companions[0].path == "edge-xs.fp32.bin"
@@ -148,7 +151,7 @@ def test_every_artifact_answers_like_the_trained_network(world: World, format: s
     loaded = open_engine(world.result.bundle, exporters.load(format).ENGINE, precision)
     found = loaded.engine.run(pictures(world.validation)[:200])
     loaded.engine.close()
-    expected = world.converted.reference[:200]
+    expected = world.converted.trained[:200]
     assert found.dtype == np.float32
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=0.02)
     assert (found.argmax(axis=1) == expected.argmax(axis=1)).mean() >= 0.97
@@ -175,9 +178,10 @@ def test_tflite_int8_takes_pixels_as_they_are(world: World) -> None:
     assert entry["dtype"] == np.uint8
     assert list(entry["shape"]) == [1, 48, 48, 1]
     assert entry["quantization"] == (pytest.approx(1 / 255, rel=1e-6), 0)
-    # Full int8: float is nowhere but in the dequantised output.
-    floats = [t for t in model.get_tensor_details() if t["dtype"] == np.float32]
-    assert [t["index"] for t in floats] == [model.get_output_details()[0]["index"]]
+    # Float is nowhere but in the logits and the softmax of them.
+    floats = [t["index"] for t in model.get_tensor_details() if t["dtype"] == np.float32]
+    [softmax] = [op for op in model._get_ops_details() if op["op_name"] == "SOFTMAX"]
+    assert sorted(floats) == sorted([softmax["inputs"][0], model.get_output_details()[0]["index"]])
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -245,19 +249,30 @@ def test_exporting_again_replaces_and_leaves_standard_output_alone(
 ) -> None:
     returns(world.converted, monkeypatch)
     once = export(fresh, world.train, world.validation).bundle
-    twice = export(once, world.train, world.validation).bundle
+    twice = export(once, world.train, world.validation, force=True).bundle
     assert state(once.path) == state(twice.path)
     assert len(twice.artifacts) == 1 + len(KINDS)
     assert capfd.readouterr().out == ""
 
 
+def test_what_is_there_already_stays(world: World, fresh: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    returns(world.converted, monkeypatch)
+    once = export(fresh, world.train, world.validation).bundle
+    before = state(once.path)
+    monkeypatch.delattr(EXPORT, "convert")  # nothing is converted
+    again = export(once, world.train, world.validation)
+    assert again.parities == ()
+    assert sorted(again.skipped) == sorted(a.path for a in once.artifacts if a.format != "keras")
+    assert state(once.path) == before
+
+
 def test_a_model_that_answers_otherwise_is_refused_and_nothing_changes(
     world: World, fresh: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    turned = np.roll(world.converted.reference, 1, axis=1)
-    returns(dataclasses.replace(world.converted, reference=turned), monkeypatch)
+    turned = np.roll(world.converted.trained, 1, axis=1)
+    returns(dataclasses.replace(world.converted, tuned=turned, int8=turned), monkeypatch)
     before = state(fresh.path)
-    with pytest.raises(ExportError, match=r"edge-xs\.fp32\.tflite in litert.*label for .* %") as error:
+    with pytest.raises(ExportError, match=r"edge-xs\.fp32\.tflite in litert.*label of its network for .* %") as error:
         export(fresh, world.train, world.validation)
     one_line(error)
     assert state(fresh.path) == before
@@ -267,7 +282,7 @@ def test_lost_accuracy_is_refused(world: World, fresh: Bundle, monkeypatch: pyte
     wrong = world.validation.labels.copy()
     wrong[:50] = (wrong[:50] + 1) % 7
     harder = dataclasses.replace(world.validation, labels=wrong)
-    returns(dataclasses.replace(world.converted, reference=np.eye(7, dtype=np.float32)[wrong]), monkeypatch)
+    returns(dataclasses.replace(world.converted, trained=np.eye(7, dtype=np.float32)[wrong]), monkeypatch)
     with pytest.raises(ExportError, match=r"points of accuracy; at most 0\.5 are allowed"):
         export(fresh, world.train, harder)
 
@@ -285,8 +300,8 @@ def test_a_broken_file_is_refused_and_nothing_changes(
 
 def test_verify_reports_a_refusal_without_raising(world: World) -> None:
     few = slice(0, 40)
-    other = np.roll(world.converted.reference[few], 1, axis=1)
-    reference = Reference(pictures(world.validation)[few], world.validation.labels[few], other)
+    other = np.roll(world.converted.trained[few], 1, axis=1)
+    reference = Reference(pictures(world.validation)[few], world.validation.labels[few], other, other)
     parity, found = verify(world.result.bundle, "litert", "int8", reference)
     assert not parity.passed
     assert "95 % are needed" in parity.reason
@@ -297,7 +312,7 @@ def test_weights_that_are_none_fail_in_one_line(world: World, tmp_path: Path) ->
     bundle = write_trained(tmp_path / "bad.edgefer", b"not HDF5")
     before = state(bundle.path)
     with pytest.raises(ExportError, match=r"conversion failed \(exit 1\): .+") as error:
-        export(bundle, world.train, world.validation, formats=["tflite"])
+        export(bundle, world.train, world.validation, Plan(formats=("tflite",)))
     one_line(error)
     assert state(bundle.path) == before
 
@@ -331,19 +346,26 @@ def test_whole_keras_models_are_not_read(world: World, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("wanted", "message"),
     [
-        ({"formats": ["coreml"]}, "no export format called 'coreml'"),
-        ({"formats": []}, "nothing to export"),
-        ({"precisions": ["int4"]}, "precision 'int4'"),
-        ({"max_drop": -1.0}, "0 or more points"),
-        ({"max_drop": float("nan")}, "0 or more points"),
-        ({"calibration": 0}, "at least 1 face"),
+        (Plan(formats=("coreml",)), "no export format called 'coreml'"),
+        (Plan(formats=()), "nothing to export"),
+        (Plan(precisions=("int4",)), "precision called 'int4'"),
+        (Plan(methods=("guess",)), "calibration called 'guess'"),
+        (Plan(max_drop=-1.0), "0 or more points"),
+        (Plan(max_drop=float("nan")), "0 or more points"),
+        (Plan(calibration=0), "at least 32 training faces"),
+        (Plan(opset=9), "opset must be 13 to 18"),
+        (Plan(batch=0), "batch must be 1 to 1024"),
+        (Plan(precisions=("fp32",), tunings=(DEFAULTS["qat"],)), "qat is for int8"),
+        (Plan(keep_float=("x",), own=True), "needs the shared quantiser"),
+        (Plan(tunings=(DEFAULTS["qat"], DEFAULTS["qat"])), "once"),
+        (Plan(tunings=(DEFAULTS["narrow"],)), "narrow changes the trained weights.*--out"),
     ],
 )
-def test_wrong_options_are_refused(world: World, fresh: Bundle, options: dict[str, Any], message: str) -> None:
+def test_wrong_plans_are_refused(world: World, fresh: Bundle, wanted: Plan, message: str) -> None:
     with pytest.raises(ExportError, match=message) as error:
-        export(fresh, world.train, world.validation, **options)
+        export(fresh, world.train, world.validation, wanted)
     one_line(error)
 
 
@@ -373,7 +395,7 @@ def test_a_missing_package_is_named_before_any_work(
     installed = plugins.installed
     monkeypatch.setattr(plugins, "installed", lambda module: module != missing and installed(module))
     with pytest.raises(MissingDependencyError, match=rf"{missing}.*pip install 'edgefer\[{extra}\]'"):
-        export(fresh, world.train, world.validation, formats=[format])
+        export(fresh, world.train, world.validation, Plan(formats=(format,)))
 
 
 def test_no_room_for_temporary_files_is_one_line(
@@ -392,3 +414,121 @@ def test_another_label_order_in_the_data_does_not_matter(
     names = tuple(sorted(FER2013_LABELS))
     result = export(fresh, world.train.ordered(names), world.validation.ordered(names))
     assert [p.accuracy for p in result.parities] == [p.accuracy for p in world.result.parities]
+
+
+KEPT = ("s2_conv", "s2_relu", "s3_conv", "s3_relu")
+
+
+def sabotaged(world: World, path: Path) -> Bundle:
+    """The trained network with one channel of `s2` a thousand times larger, and its readers as much smaller."""
+    import keras
+
+    from edgefer.train import distill, network
+
+    found = network.from_keras(distill.load_net(keras, world.trained))
+    scale, center, *rest = found["s2_bn"].weights
+    scale, center, kernel = scale.copy(), center.copy(), found["s3_conv"].weights[0].copy()
+    scale[3] *= 2000
+    center[3] *= 2000
+    kernel[:, :, 3] /= 2000
+    found = network.replace_node(found, "s2_bn", weights=(scale, center, *rest))
+    found = network.replace_node(found, "s3_conv", weights=(kernel,))
+    network.to_keras(keras, found).save_weights(path.with_suffix(".weights.h5"))
+    return write_trained(path, path.with_suffix(".weights.h5").read_bytes())
+
+
+def test_a_layer_with_extreme_weights_is_refused_by_its_name(world: World, tmp_path: Path) -> None:
+    bundle = sabotaged(world, tmp_path / "extreme.edgefer")
+    before = state(bundle.path)
+    with pytest.raises(
+        ExportError, match=r"int8\.tflite in litert (loses|gives).*lose most in int8: s2_conv "
+    ) as error:
+        export(bundle, world.train, world.validation, Plan(formats=("tflite",)))
+    assert " ".join(f"--keep-float {name}" for name in KEPT) in one_line(error)
+    assert state(bundle.path) == before
+    # What it advises helps.
+    kept = Plan(formats=("tflite",), precisions=("int8",), keep_float=KEPT, max_drop=3)
+    result = export(bundle, world.train, world.validation, kept, out=tmp_path / "kept.edgefer")
+    assert result.parities[0].passed
+    assert result.bundle.metrics["edge-xs.int8.tflite"]["quantisation"]["keep_float"] == list(KEPT)
+
+
+def test_narrowed_bundles_hold_their_own_network(world: World, fresh: Bundle, tmp_path: Path) -> None:
+    import keras
+
+    from edgefer.train import distill
+
+    narrow = dataclasses.replace(DEFAULTS["narrow"], amount=0.3, epochs=3)
+    qat = dataclasses.replace(DEFAULTS["qat"], epochs=1)
+    plan = Plan(precisions=("fp32", "int8"), tunings=(qat, narrow), max_drop=30)
+    before = state(fresh.path)
+    result = export(fresh, world.train, world.validation, plan, out=tmp_path / "narrow.edgefer")
+    assert state(fresh.path) == before
+    assert [step.tuning.stage for step in result.steps] == ["narrow", "qat"]
+    bundle = open_bundle(result.bundle.path).verify()
+    assert bundle.parent == fresh.digest()
+    [stored] = [a for a in bundle.artifacts if a.format == "keras"]
+    assert [f.path for f in stored.companions] == ["edge-xs.network.json"]
+    assert bundle.artifact("tflite", "fp32").bytes < 0.8 * world.result.bundle.artifact("tflite", "fp32").bytes
+    # Its weights and layers are what the float artifact computes: it can teach, and be exported again.
+    net = distill.load_net(keras, bundle)
+    faces = pictures(world.validation)[:64]
+    loaded = open_engine(dataclasses.replace(bundle, temperature=1.0), "litert", "fp32")
+    found = loaded.engine.run(faces)
+    loaded.engine.close()
+    logits = np.asarray(net(faces.astype(np.float32) / 255))
+    wanted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    np.testing.assert_allclose(found, wanted / wanted.sum(axis=1, keepdims=True), atol=1e-4)
+    for parity in result.parities:
+        assert parity.source_agreement >= 95
+        if parity.int8_agreement is not None:
+            assert parity.int8_agreement >= 99
+    again = export(bundle, world.train, world.validation, Plan(formats=("tflite",), precisions=("fp16",), max_drop=3))
+    assert again.bundle.artifact("tflite", "fp16").path == "edge-xs.fp16.tflite"
+    assert not list(tmp_path.glob("*.tuning"))
+
+
+def test_every_precision_passes(world: World, fresh: Bundle) -> None:
+    plan = Plan(precisions=("fp16", "dynamic"), max_drop=2)
+    result = export(fresh, world.train, world.validation, plan)
+    sizes = {p.artifact: p.bytes for p in result.parities}
+    for format in FORMATS:
+        full = world.result.bundle.artifact(format, "fp32").bytes
+        half, small = (result.bundle.artifact(format, precision) for precision in ("fp16", "dynamic"))
+        assert sizes[half.path] == half.bytes
+        assert half.bytes < 0.75 * full
+        assert small.bytes < 0.75 * full
+
+
+def test_a_stage_that_loses_too_much_is_refused_and_can_be_gone_on_with(
+    world: World, fresh: Bundle, tmp_path: Path
+) -> None:
+    crushed = dataclasses.replace(DEFAULTS["narrow"], amount=0.8, epochs=1, learning_rate=1e-6)
+    plan = Plan(formats=("tflite",), precisions=("fp32",), tunings=(crushed,))
+    out = tmp_path / "crushed.edgefer"
+    with pytest.raises(ExportError, match=r"narrow loses .* points.*--set narrow.epochs=2.*--narrow 0.56"):
+        export(fresh, world.train, world.validation, plan, out=out)
+    assert not out.exists()
+    with pytest.raises(ExportError, match="unfinished fine-tuning; go on with --resume"):
+        export(fresh, world.train, world.validation, plan, out=out)
+    said: list[str] = []
+    result = export(
+        fresh,
+        world.train,
+        world.validation,
+        dataclasses.replace(plan, max_drop=100),
+        out=out,
+        resume=True,
+        listener=lambda message: said.append("step" if "step" in message else ""),
+    )
+    assert result.steps[0].tuning.stage == "narrow"
+    assert "step" not in said
+    with pytest.raises(ExportError, match="nothing to resume"):
+        export(fresh, world.train, world.validation, plan, out=tmp_path / "other.edgefer", resume=True)
+
+
+def test_a_teacher_with_other_labels_is_refused(world: World, fresh: Bundle, tmp_path: Path) -> None:
+    plan = Plan(formats=("tflite",), tunings=(DEFAULTS["qat"],))
+    stranger = dataclasses.replace(fresh, labels=tuple(reversed(FER2013_LABELS)))
+    with pytest.raises(ExportError, match="same order"):
+        export(fresh, world.train, world.validation, plan, teacher=stranger, out=tmp_path / "x.edgefer")

@@ -1,7 +1,7 @@
 """Run by test_edge.py in a process of its own: what quantization-aware training and XNNPACK make of a network.
 
 Prints JSON: {name: {"qat": [names of the layers in the quantised model], "bytes": size of the int8 TFLite model,
-"ops": [[operation, outputs], …] of the interpreter, delegates included, "before_softmax": input of the softmax}}.
+"ops": [[operation, outputs], …] of the interpreter, delegates included}}.
 """
 
 import json
@@ -31,11 +31,9 @@ with native_chatter_silenced():
         interpreter = Interpreter(model_content=model, num_threads=1)
         interpreter.allocate_tensors()
         details = interpreter._get_ops_details()
-        (softmax,) = (op for op in details if op["op_name"] == "SOFTMAX")
         found[name] = {
             "qat": [layer.name for layer in quantised.layers],
             "bytes": len(model),
             "ops": [[op["op_name"], [int(i) for i in op["outputs"]]] for op in details],
-            "before_softmax": int(softmax["inputs"][0]),
         }
 json.dump(found, sys.stdout)

@@ -1,10 +1,13 @@
 """Exporters: one format a file, found by file name.
 
-A file defines `SUFFIXES` (what its files end in), `NEEDS` (the packages that the conversion takes), `ENGINE` (the
-engine that checks it) and `export(source)`, which returns the contents of its files in the order of `SUFFIXES`.
+A file defines `SUFFIXES` (what its files end in), `NEEDS` (the packages that every conversion takes), `OWN_NEEDS`
+(those that `dynamic` and the format's own quantiser take besides), `ENGINE` (the engine that checks it) and
+`export(source)`, which returns the contents of its files in the order of `SUFFIXES`. The same source gives the same
+bytes, whatever the process has converted before.
 
 Quantisation happens once, in TensorFlow Lite; ONNX and OpenVINO are translated from that model with the same int8
-weights, scales and zero points, so that one calibration decides what every engine computes.
+weights, scales and zero points, so that one calibration decides what every engine computes. A format's own quantiser
+takes its place where `Source.own` asks for it.
 """
 
 from __future__ import annotations
@@ -23,15 +26,26 @@ class Source:
     """What an exporter starts from."""
 
     net: Any
-    """The trained keras.Model: float32 [n, 48, 48, 1] in [0, 1] → logits [n, classes]."""
+    """The trained keras.Model (Keras 3): float32 [n, size, size, 1] in [0, 1] → logits [n, classes]."""
     precision: str
-    """`fp32` or `int8`."""
+    """`fp32`, `fp16` (weights in half precision), `dynamic` (int8 weights, float activations) or `int8`."""
     calibration: Any
-    """Faces uint8 [n, 48, 48, 1] that int8 ranges are taken from."""
+    """Faces uint8 [n, size, size, 1] that int8 ranges are taken from."""
     core: bytes
-    """TFLite model of that precision, float32 [1, 48, 48, 1] in [0, 1] → float32 probabilities: to translate from."""
+    """TFLite model, float32 [1, size, size, 1] in [0, 1] → float32 probabilities, to translate from: int8 inside when
+    the precision is int8 and the quantiser is shared, else float32."""
+    pixels: bytes
+    """The same with uint8 0–255 in."""
     folder: Path
     """An empty folder for temporary files."""
+    own: bool = False
+    """int8 by the format's own quantiser instead of the shared one."""
+    method: str = "minmax"
+    """How the own quantiser takes ranges from the calibration faces: `minmax`, `percentile` or `entropy`."""
+    opset: int = 17
+    """Of ONNX."""
+    batch: int | None = None
+    """Pictures in a batch for ONNX and OpenVINO; None = any number. TFLite always has 1."""
 
 
 def exporter_names() -> list[str]:

@@ -1,31 +1,38 @@
-"""TensorFlow Lite: full int8 by post-training quantisation with per-channel weights, or float32.
+"""TensorFlow Lite: float32, half-precision weights, int8 weights, or int8 throughout but for the softmax.
 
 The batch is fixed to 1: engines run pictures one by one, and XNNPACK plans best for fixed shapes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from edgefer.errors import ExportError
 from edgefer.optimize.exporters import Source
 
 SUFFIXES = (".tflite",)
 NEEDS = ("tensorflow", "keras")
+OWN_NEEDS: tuple[str, ...] = ()
 ENGINE = "litert"
 
 
 def export(source: Source) -> tuple[bytes, ...]:
     """Return the model, uint8 [1, 48, 48, 1] → float32 probabilities [1, classes].
 
-    The int8 one computes everything between in int8, softmax too. Its output is dequantised inside: a uint8 output
-    would hold the same 256 steps.
+    fp32 and int8 are what was converted for all formats; TensorFlow Lite's own quantiser is the shared one. fp16 and
+    dynamic hold small weights only. fp16 ones become float32 when the model is loaded. With dynamic ones each
+    convolution and dense layer rounds its input to 256 steps between that picture's extremes and multiplies in int8;
+    what it gives is float32.
     """
-    if source.precision == "int8":
-        return (quantised(source.net, source.calibration, takes_pixels=True),)
-    return (floating(source.net, takes_pixels=True),)
+    if source.precision == "fp16":
+        return (_small_weights(source.net, half=True),)
+    if source.precision == "dynamic":
+        return (_small_weights(source.net, half=False),)
+    return (source.pixels,)
 
 
 def floating(net: Any, takes_pixels: bool) -> bytes:
@@ -33,12 +40,46 @@ def floating(net: Any, takes_pixels: bool) -> bytes:
     return bytes(_converter(net, takes_pixels).convert())
 
 
-def quantised(net: Any, calibration: Any, takes_pixels: bool) -> bytes:
-    """Return `net` with softmax as full-int8 TFLite, ranges taken from `calibration` uint8 [n, 48, 48, 1].
+def _small_weights(net: Any, half: bool) -> bytes:
+    import tensorflow as tf
+
+    converter = _converter(net, takes_pixels=True)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if half:
+        converter.target_spec.supported_types = [tf.float16]
+    return bytes(converter.convert())
+
+
+def quantised(net: Any, calibration: Any, takes_pixels: bool, keep_float: Sequence[str] = ()) -> bytes:
+    """Return `net` with softmax as int8 TFLite, ranges taken from `calibration` uint8 [n, 48, 48, 1].
+
+    Weights are int8 per channel, everything up to the logits is computed in int8, and the softmax in float32: XNNPACK
+    has no int8 softmax, and probabilities in steps of 1/256 would be coarse. The Keras layers that `keep_float` names
+    are computed in float32 with float32 weights; raises ExportError for a name that no layer has, or whose layer
+    computes nothing here.
 
     As the input ranges over [0, 1], uint8 input is quantised with scale 1/255 and zero point 0: pixels as
     they are. Without `takes_pixels` the very same model has float32 input in [0, 1].
     """
+    import tensorflow as tf
+    from tensorflow.lite.python.convert import mlir_quantize
+    from tensorflow.lite.python.util import modify_model_io_type
+
+    def convert(casts: bool) -> Any:
+        ranged = _with_ranges(net, calibration, casts)
+        return mlir_quantize(ranged, denylisted_ops=["SOFTMAX"], denylisted_nodes=_outputs(ranged, net, keep_float))
+
+    model = convert(casts=False)
+    if takes_pixels:
+        # It starts with the rounding of its input, which is taken over by uint8. When the first layer is float there
+        # is none, and pixels are brought to [0, 1] in float.
+        rounded = _rounds_its_input(model)
+        model = modify_model_io_type(model, tf.uint8, tf.float32) if rounded else convert(casts=True)
+    return bytes(model)
+
+
+def _with_ranges(net: Any, calibration: Any, takes_pixels: bool) -> bytes:
+    """Return the float32 model that carries what each of its tensors ranged over on the calibration faces."""
     import tensorflow as tf
 
     calibration = calibration.copy()
@@ -46,15 +87,49 @@ def quantised(net: Any, calibration: Any, takes_pixels: bool) -> bytes:
 
     def faces() -> Iterator[list[Any]]:
         for face in calibration:
-            yield [face[None].astype(np.float32) / np.float32(255)]
+            yield [face[None] if takes_pixels else face[None].astype(np.float32) / np.float32(255)]
 
-    converter = _converter(net, takes_pixels=False)
+    converter = _converter(net, takes_pixels)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = faces
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.inference_input_type = tf.uint8 if takes_pixels else tf.float32
-    converter.inference_output_type = tf.float32
+    # `convert` would quantise at once, and takes no list of what to leave out.
+    converter._experimental_calibrate_only = True
     return bytes(converter.convert())
+
+
+def _outputs(model: bytes, net: Any, layers: Sequence[str]) -> list[str]:
+    """Return the tensors that the operations of these Keras layers give; one operation may stand for several layers."""
+    [graph] = _read(model).subgraphs
+    tensors = [graph.tensors[i].name.decode() for operation in graph.operators for i in operation.outputs]
+    found: list[str] = []
+    for layer in layers:
+        # Names are made of the paths of what was fused, such as "net_1/relu_1/Relu;net_1/conv_1/convolution": Keras
+        # adds the same number to the network's name and to each layer's.
+        path = re.compile(rf"(?:^|;){re.escape(net.name)}(_\d+|)/(?:.*/)?{re.escape(layer)}\1/")
+        names = [name for name in tensors if path.search(name)]
+        if not names:
+            raise ExportError(
+                f"cannot keep {layer!r} float: the network has no layer of this name that computes something"
+            )
+        found += names
+    return found
+
+
+def _rounds_its_input(model: bytes) -> bool:
+    """Return whether nothing but QUANTIZE reads the model's input."""
+    from tensorflow.lite.python.schema_py_generated import BuiltinOperator
+
+    content = _read(model)
+    [graph] = content.subgraphs
+    readers = [operation for operation in graph.operators if graph.inputs[0] in operation.inputs]
+    codes = {content.operatorCodes[operation.opcodeIndex].builtinCode for operation in readers}
+    return codes == {BuiltinOperator.QUANTIZE}
+
+
+def _read(model: bytes) -> Any:
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    return flatbuffer_utils.convert_bytearray_to_object(bytearray(model))
 
 
 def _converter(net: Any, takes_pixels: bool) -> Any:

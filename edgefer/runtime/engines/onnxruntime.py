@@ -38,6 +38,7 @@ class Engine:
         if len(inputs) != 1 or len(outputs) != 1 or inputs[0].type != "tensor(uint8)":
             raise EngineError("the model must have one uint8 input and one output")
         self._input = inputs[0].name
+        self._batch = inputs[0].shape[0] if isinstance(inputs[0].shape[0], int) else 1
         self._shape = tuple(inputs[0].shape[1:])
         self._classes = int(outputs[0].shape[-1])
         self.provider = str(self._session.get_providers()[0])
@@ -49,8 +50,11 @@ class Engine:
         if pictures.shape[1:] != self._shape:
             raise EngineError(f"the model takes pictures {list(self._shape)}, found {list(pictures.shape[1:])}")
         result = np.empty((len(pictures), self._classes), np.float32)
-        for i in range(len(pictures)):
-            result[i] = self._session.run(None, {self._input: pictures[i : i + 1]})[0][0]
+        for i in range(0, len(pictures), self._batch):
+            batch = pictures[i : i + self._batch]
+            if len(batch) < self._batch:  # the model takes so many and no fewer
+                batch = np.concatenate([batch, np.repeat(batch[-1:], self._batch - len(batch), axis=0)])
+            result[i : i + self._batch] = self._session.run(None, {self._input: batch})[0][: len(pictures) - i]
         return result
 
     def close(self) -> None:

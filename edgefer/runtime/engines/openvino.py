@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from edgefer.errors import EngineError
+from edgefer.quiet import telemetry_off
 from edgefer.runtime.engines import Pictures, Probabilities, checked
 
 FORMAT = "openvino"
@@ -19,7 +20,8 @@ class Engine:
     """An OpenVINO IR compiled for the CPU, tuned for latency, in the precision that it was exported in."""
 
     def __init__(self, contents: Sequence[bytes], threads: int) -> None:
-        import openvino
+        with telemetry_off():
+            import openvino
 
         if len(contents) != 2:
             raise EngineError("an OpenVINO artifact is two files, .xml and .bin")

@@ -21,7 +21,7 @@ from edgefer.errors import DataError
 from edgefer.labels import canonical
 from edgefer.train.data import Dataset, Splits, divide, duplicates, for_training
 from edgefer.train.data import votes as ferplus
-from edgefer.train.recipe import DataSettings, from_dict
+from edgefer.train.recipe import DataSettings, of_bundle
 
 MAX_ROWS_FILE = 10_000_000
 """Bytes of a file of rows to drop."""
@@ -72,15 +72,24 @@ def as_trained(splits: Splits, recipe: Mapping[str, Any]) -> tuple[Dataset, Data
 
     Raises RecipeError for a recipe that cannot be read, else as `prepare`.
     """
-    settings = from_dict(recipe)
+    settings = of_bundle(recipe)
     kept = DataSettings(merge=settings.data.merge, split=settings.data.split, split_seed=settings.data.split_seed)
     found = prepare(splits, kept, settings.seed)
     return found.train, found.validation
 
 
+def to_tune(splits: Splits, recipe: Mapping[str, Any], drop_rows: set[int] | None = None) -> Prepared:
+    """Return the data of the run whose recipe a bundle holds, to train its network further on, but for votes.
+
+    What the run left out is left out again; raises as `as_trained`.
+    """
+    settings = of_bundle(recipe)
+    return prepare(splits, dataclasses.replace(settings.data, votes="none"), settings.seed, drop_rows)
+
+
 def merged_as_trained(splits: Splits, recipe: Mapping[str, Any], labels: tuple[str, ...]) -> Splits:
     """Return `splits` with labels merged as in the run whose recipe a bundle with `labels` holds; raises as above."""
-    merges = from_dict(recipe).data.merge
+    merges = of_bundle(recipe).data.merge
     result = dict(splits)
     for name, data in splits.items():
         if merges and not set(data.names) <= set(labels):
