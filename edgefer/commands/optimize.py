@@ -12,7 +12,8 @@ from edgefer.commands._shared import bar, bundle_argument, json_flag, print_json
 from edgefer.commands.export import PRECISIONS, Talk
 
 if TYPE_CHECKING:
-    from edgefer.optimize.search import Search, SearchResult
+    from edgefer.optimize.search import Search
+    from edgefer.optimize.search_table import SearchResult
 
 NARROW = (0.25, 0.4)
 
@@ -168,7 +169,7 @@ class _SearchTalk(Talk):
 
 
 def _show(result: SearchResult) -> None:
-    from edgefer.optimize.search import pareto
+    from edgefer.optimize.search_table import pareto
 
     front = pareto(result.rows)
     head = ["", "variant", "precision", "calibrated", "engine", "accuracy", "lost", "p", "bytes", "gzip", "MMACs"]

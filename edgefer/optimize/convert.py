@@ -21,6 +21,7 @@ import numpy.typing as npt
 from edgefer.errors import ExportError, TrainError
 from edgefer.optimize import exporters, worker
 from edgefer.train import network as networks
+from edgefer.train import network_file
 from edgefer.train.network import Network
 
 Pictures = npt.NDArray[np.uint8]
@@ -32,6 +33,13 @@ PRECISIONS = ("fp32", "fp16", "dynamic", "int8")
 METHODS = ("converter", "minmax", "percentile", "entropy")
 """How int8 ranges are taken from the calibration faces. `converter` leaves them to TensorFlow Lite, which takes every
 network; the others are ours (`ranges`)."""
+
+OWN_METHODS = {
+    "tflite": ("converter",),
+    "onnx": ("minmax", "percentile", "entropy"),
+    "openvino": ("minmax", "percentile"),
+}
+"""What the quantiser of each format knows."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +150,7 @@ def stored_net(keras: Any, folder: Path) -> Any:
 
     job = json.loads((folder / "stored.json").read_text())
     if (folder / "layers.json").exists():
-        net = networks.to_keras(keras, networks.from_json((folder / "layers.json").read_bytes(), "the network"))
+        net = networks.to_keras(keras, network_file.from_json((folder / "layers.json").read_bytes(), "the network"))
     else:
         net = architectures.build(keras, job["architecture"], job["classes"])
     net.load_weights(folder / "weights.weights.h5")
@@ -155,7 +163,7 @@ def _write(job: Job, folder: Path) -> None:
         np.save(folder / f"{name}.npy", getattr(job, name))
     for name, network in (("tuned", job.tuned), ("int8", job.int8)):
         if network is not None:
-            networks.save(folder / f"{name}.npz", network)
+            network_file.save(folder / f"{name}.npz", network)
     plain = ("name", "formats", "precisions", "methods", "ranges", "own", "keep_float", "opset", "batch")
     (folder / "job.json").write_text(json.dumps({n: getattr(job, n) for n in plain}), encoding="utf-8")
 
@@ -173,7 +181,7 @@ def _read(job: Job, folder: Path) -> Converted:
         trained=np.load(out / "trained.npy", allow_pickle=False),
         tuned=np.load(out / "tuned.npy", allow_pickle=False),
         int8=np.load(out / "int8.npy", allow_pickle=False),
-        network=networks.load(out / "network.npz") if (out / "network.npz").exists() else None,
+        network=network_file.load(out / "network.npz") if (out / "network.npz").exists() else None,
         float_core=(out / "float.tflite").read_bytes(),
         weights=(out / "weights.weights.h5").read_bytes(),
         choices=tuple(Choice(**choice) for choice in told["choices"]),
@@ -198,14 +206,14 @@ def main(arguments: Sequence[str]) -> None:
         }
         stored = stored_net(keras, folder)
         tuned = folder / "tuned.npz"
-        net = networks.to_keras(keras, networks.load(tuned)) if tuned.exists() else stored
+        net = networks.to_keras(keras, network_file.load(tuned)) if tuned.exists() else stored
         try:
             network = networks.from_keras(net)
         except TrainError as error:  # float, fp16 and the converter's own int8 work with any network
             network, why = None, str(error)
         else:
             why = ""
-        int8 = networks.load(folder / "int8.npz") if (folder / "int8.npz").exists() else None
+        int8 = network_file.load(folder / "int8.npz") if (folder / "int8.npz").exists() else None
         maker = Maker(net, network, why, int8, job, faces["calibration"], faces["choosing"])
         out = folder / "out"
         out.mkdir()
@@ -224,7 +232,7 @@ def main(arguments: Sequence[str]) -> None:
         (out / "float.tflite").write_bytes(maker.float_core())
         net.save_weights(out / "weights.weights.h5")
         if network is not None:
-            networks.save(out / "network.npz", network)
+            network_file.save(out / "network.npz", network)
         told = {
             "choices": [asdict(c) for c in maker.choices],
             "macs": count_macs(net),

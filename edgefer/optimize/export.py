@@ -20,13 +20,13 @@ from edgefer.errors import BundleError, ExportError
 from edgefer.metrics import agree, measure
 from edgefer.optimize import exporters, layers, plan, stages, worker
 from edgefer.optimize.calibrate import calibration_faces, choosing_faces
-from edgefer.optimize.convert import Choice, Converted, Job, Stored, convert
+from edgefer.optimize.convert import OWN_METHODS, Choice, Converted, Job, Stored, convert
 from edgefer.optimize.plan import Plan
 from edgefer.optimize.stages import Outcome, Step
 from edgefer.optimize.take_apart import take_apart
 from edgefer.optimize.tune import Faces
 from edgefer.optimize.verify import Parity, Reference, verify
-from edgefer.train import network as networks
+from edgefer.train import network_file
 from edgefer.train.data import Dataset
 from edgefer.train.recipe import of_bundle
 from edgefer.train.step import targets_of
@@ -264,7 +264,7 @@ def _write(
         assert converted.network is not None
         kept = ()
         names = f"{bundle.architecture}.weights.h5", f"{bundle.architecture}.network.json"
-        beside = {names[0]: converted.weights, names[1]: networks.as_json(converted.network)}
+        beside = {names[0]: converted.weights, names[1]: network_file.as_json(converted.network)}
         weights, described = (describe(name, data) for name, data in beside.items())
         new, contents = (Artifact(weights, "keras", "fp32", (described,)), *new), {**beside, **contents}
         temperature = fit_temperature(np.log(np.maximum(converted.tuned, 1e-12)), validation.labels)
@@ -302,7 +302,8 @@ def _quantisation(format: str, converted: Converted, outcome: Outcome, wanted: P
     if trained:
         return {"method": "qat", **trained[0], **kept}
     chosen = [c for c in converted.choices if c.chosen and c.format == (format if wanted.own else "tflite")]
-    method = chosen[0].method if chosen else wanted.methods[0]
+    known = [m for m in OWN_METHODS[format] if m in wanted.methods] if wanted.own else wanted.methods
+    method = chosen[0].method if chosen else known[0]
     quantiser = f"{format}'s own" if wanted.own else "shared"
     return {"method": method, "quantiser": quantiser, "calibration_faces": wanted.calibration, **kept}
 

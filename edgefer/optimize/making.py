@@ -12,18 +12,12 @@ import numpy.typing as npt
 
 from edgefer.errors import ExportError
 from edgefer.optimize import exporters, fakequant, worker
-from edgefer.optimize.convert import METHODS, Choice, Pictures, Probabilities, probabilities
+from edgefer.optimize.convert import METHODS, OWN_METHODS, Choice, Pictures, Probabilities, probabilities
 from edgefer.optimize.exporters import Source, tflite
 from edgefer.optimize.fold import fold
 from edgefer.optimize.ranges import ranges
 from edgefer.train.network import Network, to_keras
 
-OWN_METHODS = {
-    "tflite": ("converter",),
-    "onnx": ("minmax", "percentile", "entropy"),
-    "openvino": ("minmax", "percentile"),
-}
-"""What the quantiser of each format knows."""
 Core = tuple[bytes, bytes]
 """A TFLite model that takes float32 in [0, 1], and the same that takes uint8."""
 
@@ -57,13 +51,14 @@ class Maker:
 
     def make(self, format: str, precision: str, scratch: Path) -> tuple[bytes, ...]:
         """Return the contents of one artifact's files; `scratch` is an empty folder."""
-        source = self._source(precision, scratch)
         exporter = exporters.load(format)
-        if not source.own or format == "tflite":
-            return tuple(exporter.export(source))
+        if not self.job["own"] or precision != "int8":
+            return tuple(exporter.export(self._source(precision, scratch)))
+        if format == "tflite":  # it knows one way
+            return (self._converted(takes_pixels=True),)
+        source = replace(self._source("fp32", scratch), precision="int8", own=True)
         made = {}
-        methods = [m for m in OWN_METHODS[format] if m in self.job["methods"]] or ["minmax"]
-        for method in methods:
+        for method in (m for m in OWN_METHODS[format] if m in self.job["methods"]):
             worker.tell(say=f"{format}'s own quantiser, calibrating by {method}")
             folder = scratch / method
             folder.mkdir()
@@ -85,10 +80,7 @@ class Maker:
         return tflite.floating(to_keras(keras, self.int8), takes_pixels=False)
 
     def _source(self, precision: str, scratch: Path) -> Source:
-        own = bool(self.job["own"]) and precision == "int8"
-        core, pixels = self._int8_core() if precision == "int8" and not own else self._float_core()
-        if own:
-            pixels = tflite.quantised(self.net, self.calibration, takes_pixels=True)
+        core, pixels = self._int8_core() if precision == "int8" else self._float_core()
         return Source(
             net=self.net,
             precision=precision,
@@ -96,7 +88,6 @@ class Maker:
             core=core,
             pixels=pixels,
             folder=scratch,
-            own=own,
             opset=self.job["opset"],
             batch=self.job["batch"],
         )

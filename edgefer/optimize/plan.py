@@ -11,7 +11,7 @@ from edgefer.bundle import Bundle
 from edgefer.errors import ExportError, MissingDependencyError
 from edgefer.optimize import exporters
 from edgefer.optimize.calibrate import CALIBRATION_FACES
-from edgefer.optimize.convert import FORMATS, METHODS, PRECISIONS, Stored
+from edgefer.optimize.convert import FORMATS, METHODS, OWN_METHODS, PRECISIONS, Stored
 from edgefer.optimize.tune import STAGES, Tuning
 from edgefer.optimize.verify import MAX_DROP
 from edgefer.runtime import engines
@@ -83,6 +83,12 @@ def _check_int8(plan: Plan) -> None:
         raise ExportError(f"{quantised[0]} is for int8, which is not asked for; add --int8")
     if plan.own and quantised:
         raise ExportError(f"{quantised[0]} needs the shared quantiser: leave out --quantizer own")
+    for format in plan.formats if plan.own else ():
+        if not set(OWN_METHODS[format]) & set(plan.methods):
+            raise ExportError(
+                f"{format}'s own quantiser cannot calibrate by {', '.join(plan.methods)}; it knows"
+                f" {', '.join(OWN_METHODS[format])}"
+            )
 
 
 def _check_network(bundle: Bundle) -> None:

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edgefer.errors import ExportError
-from edgefer.optimize import fakequant, narrow, worker
+from edgefer.optimize import fakequant, worker
+from edgefer.optimize.channels import groups
 from edgefer.optimize.convert import Ranges
 from edgefer.optimize.fold import fold
 from edgefer.optimize.tune import STAGES, Faces, Tuned, Tuning, tune
@@ -64,7 +65,7 @@ def check(network: Network, tunings: Sequence[Tuning], keep_float: Sequence[str]
         if tuning.stage == "qat":
             fakequant.check(fold(network), keep_float)
         elif tuning.stage == "narrow":
-            narrow.groups(network)
+            groups(network)
 
 
 def run_stages(

@@ -13,6 +13,7 @@ from edgefer.errors import ExportError
 from edgefer.optimize import worker
 from edgefer.optimize.convert import Pictures, Probabilities, Stored, probabilities, stored_net, write_stored
 from edgefer.train import network as networks
+from edgefer.train import network_file
 from edgefer.train.network import Network
 
 
@@ -31,7 +32,7 @@ def take_apart(
         except OSError as error:
             raise ExportError(f"cannot write to {folder}: {error.strerror}; name another place in TMPDIR") from error
         worker.run("take_apart", folder, listener)
-        return networks.load(folder / "network.npz"), np.load(folder / "said.npy", allow_pickle=False)
+        return network_file.load(folder / "network.npz"), np.load(folder / "said.npy", allow_pickle=False)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str]) -> None:
 
         folder = Path(arguments[0])
         net = stored_net(keras, folder)
-        networks.save(folder / "network.npz", networks.from_keras(net))
+        network_file.save(folder / "network.npz", networks.from_keras(net))
         np.save(folder / "said.npy", probabilities(net, np.load(folder / "pictures.npy", allow_pickle=False)))
 
 

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from edgefer.errors import ExportError
 from edgefer.optimize import fakequant, worker
 from edgefer.optimize.fold import fold
-from edgefer.train import network as networks
+from edgefer.train import network_file
 from edgefer.train.network import Network
 from edgefer.train.recipe import Augmentation
 from edgefer.train.state import EpochReport
@@ -114,8 +114,8 @@ def tune(
     job: dict[str, Any] = {"tuning": dataclasses.asdict(tuning), "augmentation": dataclasses.asdict(augmentation)}
     job["keep_float"] = list(keep_float)
     (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
-    networks.save(folder / "start.npz", start)
-    networks.save(folder / "teacher.npz", teacher)
+    network_file.save(folder / "start.npz", start)
+    network_file.save(folder / "teacher.npz", teacher)
     np.savez(folder / "data.npz", **vars(faces))
     result = folder / "result.json"
     if not result.exists() or json.loads(result.read_text(encoding="utf-8"))["run"] != fingerprint(folder):
@@ -127,7 +127,7 @@ def _read_result(folder: Path) -> Tuned:
     found = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     history = tuple(EpochReport(**report) for report in found["history"])
     ends = {name: (float(low), float(high)) for name, (low, high) in found["ranges"].items()}
-    return Tuned(networks.load(folder / "result.npz"), ends, history, found["first_usable"])
+    return Tuned(network_file.load(folder / "result.npz"), ends, history, found["first_usable"])
 
 
 def fingerprint(folder: Path) -> str:

@@ -23,7 +23,7 @@ from edgefer.optimize import worker
 from edgefer.optimize.tune import Faces, Tuned, Tuning, fingerprint
 from edgefer.optimize.tune_stages import Stage, prepare, steps_of
 from edgefer.train import network as networks
-from edgefer.train import state
+from edgefer.train import network_file, state
 from edgefer.train.network import Network
 from edgefer.train.recipe import Augmentation
 from edgefer.train.state import EpochReport, Progress
@@ -44,12 +44,12 @@ def main(arguments: Sequence[str]) -> None:
         tuning = Tuning(**job["tuning"])
         with np.load(folder / "data.npz", allow_pickle=False) as archive:
             faces = Faces(**{name: archive[name] for name in archive.files})
-        start, teacher = networks.load(folder / "start.npz"), networks.load(folder / "teacher.npz")
+        start, teacher = network_file.load(folder / "start.npz"), network_file.load(folder / "teacher.npz")
         tf_keras.utils.set_random_seed(tuning.seed)
         tf.config.experimental.enable_op_determinism()
         stage = prepare(tf_keras, tuning, start, faces, job["keep_float"])
         tuned = _loop(tf_keras, stage, teacher, faces, Augmentation(**job["augmentation"]), tuning, folder)
-    networks.save(folder / "result.npz", tuned.network)
+    network_file.save(folder / "result.npz", tuned.network)
     told = {
         "run": fingerprint(folder),
         "history": [dataclasses.asdict(r) for r in tuned.history],

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from edgefer import files
 from edgefer.bundle import Artifact, Bundle, open_bundle
 from edgefer.errors import TrainError
-from edgefer.train import architectures, network
+from edgefer.train import architectures, network, network_file
 from edgefer.train.recipe import Augmentation, Recipe
 
 BATCH = 256
@@ -42,7 +42,7 @@ def load_net(keras: Any, bundle: Bundle) -> Any:
     artifact = _weights_of(bundle)
     if artifact.companions:  # no architecture of ours, or one made narrower: its layers lie beside the weights
         layers = artifact.companions[0]
-        net = network.to_keras(keras, network.from_json(bundle.read(layers), str(bundle.path / layers.path)))
+        net = network.to_keras(keras, network_file.from_json(bundle.read(layers), str(bundle.path / layers.path)))
     else:
         net = architectures.build(keras, bundle.architecture, len(bundle.labels))
     with tempfile.TemporaryDirectory(prefix="edgefer-") as folder:

@@ -359,6 +359,10 @@ def test_whole_keras_models_are_not_read(world: World, tmp_path: Path) -> None:
         (Plan(batch=0), "batch must be 1 to 1024"),
         (Plan(precisions=("fp32",), tunings=(DEFAULTS["qat"],)), "qat is for int8"),
         (Plan(keep_float=("x",), own=True), "needs the shared quantiser"),
+        (
+            Plan(own=True, methods=("entropy",)),
+            "tflite's own quantiser cannot calibrate by entropy; it knows converter",
+        ),
         (Plan(tunings=(DEFAULTS["qat"], DEFAULTS["qat"])), "once"),
         (Plan(tunings=(DEFAULTS["narrow"],)), "narrow changes the trained weights.*--out"),
     ],
@@ -498,6 +502,17 @@ def test_every_precision_passes(world: World, fresh: Bundle) -> None:
         assert sizes[half.path] == half.bytes
         assert half.bytes < 0.75 * full
         assert small.bytes < 0.75 * full
+
+
+def test_fixed_batches_run_in_the_engines(world: World, fresh: Bundle) -> None:
+    plan = Plan(formats=("onnx", "openvino"), precisions=("fp32", "int8"), methods=("converter",), batch=4, max_drop=2)
+    result = export(fresh, world.train, world.validation, plan)
+    for parity in result.parities:
+        loaded = open_engine(result.bundle, parity.engine, parity.precision)
+        together = loaded.engine.run(pictures(world.validation)[:7])
+        alone = np.concatenate([loaded.engine.run(pictures(world.validation)[i : i + 1]) for i in range(7)])
+        loaded.engine.close()
+        np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
 def test_a_stage_that_loses_too_much_is_refused_and_can_be_gone_on_with(

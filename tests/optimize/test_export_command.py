@@ -73,6 +73,19 @@ def test_force_gives_the_same_bytes(exported: Path, faces: Path, tmp_path: Path)
     assert open_bundle(copy).artifact("tflite", "int8") == kept
 
 
+def test_each_format_can_use_its_own_quantiser(exported: Path, faces: Path, tmp_path: Path) -> None:
+    pytest.importorskip("nncf", reason="needs edgefer[optimize]")
+    out = tmp_path / "own.edgefer"
+    options = ("--precision", "int8", "--quantizer", "own", "--calibrate", "minmax", "--max-drop", "9", "--json")
+    done = run(exported, *options, "--format", "onnx", "--format", "openvino", "--data", faces, "--out", out)
+    assert done.returncode == 0, done.stderr
+    metrics = open_bundle(out).metrics
+    for path, quantiser in (("edge-s.int8.onnx", "onnx's own"), ("edge-s.int8.xml", "openvino's own")):
+        assert metrics[path]["quantisation"]["quantiser"] == quantiser
+        assert metrics[path]["quantisation"]["method"] == "minmax"
+    assert json.loads(done.stdout)["calibration"][0]["method"] == "minmax"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

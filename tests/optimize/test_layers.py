@@ -12,8 +12,8 @@ import pytest
 from edgefer import cartoon
 from edgefer.bundle import open_bundle, shipped
 from edgefer.errors import ExportError
-from edgefer.optimize import layers
 from edgefer.optimize.layers import LayerLoss, advice, layer_losses, worst
+from edgefer.optimize.tflite_tensors import carried
 from edgefer.train.network import Network, Node, from_keras, replace_node, to_keras
 
 SHIPPED = ["s1_conv", "s2_conv", "s3_conv", "s3r1_conv", "s3r1_add", "s4_conv", "s4r1_conv", "s4r1_add", "s4r2_conv",
@@ -258,7 +258,7 @@ def plain(*names: str) -> Network:
 def test_tensors_are_found_by_their_layers(
     names: tuple[str, ...], tensors: tuple[str, ...], expected: dict[int, tuple[str, ...]]
 ) -> None:
-    assert layers._carried(dict(enumerate(tensors)), plain(*names)) == expected
+    assert carried(dict(enumerate(tensors)), plain(*names)) == expected
 
 
 def loss(name: str, lost: float, **changes: Any) -> LayerLoss:

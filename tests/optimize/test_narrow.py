@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 pytest.importorskip("tensorflow", reason="needs edgefer[train]")
 
 from edgefer.errors import ExportError
+from edgefer.optimize.channels import groups
 from edgefer.optimize.fold import fold
-from edgefer.optimize.narrow import groups, magnitudes, narrow
+from edgefer.optimize.narrow import magnitudes, narrow
 from edgefer.train import architectures
 from edgefer.train.backend import load_keras
 from edgefer.train.network import Network, Node, from_keras, to_keras

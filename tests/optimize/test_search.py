@@ -24,7 +24,8 @@ from edgefer.devices import profile as profiles
 from edgefer.devices.profile import load_profile
 from edgefer.errors import ExportError
 from edgefer.labels import FER2013_LABELS
-from edgefer.optimize.search import Row, Search, formats, pareto, recommend, variants
+from edgefer.optimize.search import Search, formats, variants
+from edgefer.optimize.search_table import Row, pareto, recommend
 from edgefer.optimize.tune import DEFAULTS
 from edgefer.preprocess import Preprocess
 

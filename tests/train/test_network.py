@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 pytest.importorskip("tensorflow", reason="needs edgefer[train]")
 
 from edgefer.errors import TrainError
-from edgefer.train import architectures, network
+from edgefer.train import architectures, network, network_file
 from edgefer.train.backend import load_keras
 from edgefer.train.macs import count_macs
-from edgefer.train.network import Network, Node, as_json, from_json, from_keras, to_keras
+from edgefer.train.network import Network, Node, from_keras, to_keras
+from edgefer.train.network_file import as_json, from_json
 
 keras = load_keras()
 layers = keras.layers
@@ -147,6 +148,12 @@ REFUSED = {
     "bad' is used 2 times": twice,
     "bad' is a Lambda.*holds code": lambda x: layers.Lambda(lambda y: y * 2, name="bad")(x),
     "is a Log, which cannot be taken apart; known are": lambda x: keras.ops.log(x),
+    "'bad' is a GroupNormalization.*: use BatchNormalization": lambda x: layers.GroupNormalization(1, name="bad")(x),
+    "'bad' is a MultiHeadAttention.*leave it out": lambda x: layers.MultiHeadAttention(1, 2, name="bad")(x, x),
+    "'bad' is a RandomFlip.*: leave it out; training augments": lambda x: layers.RandomFlip(name="bad")(x),
+    "'bad' is a Sequential.*use its layers directly": lambda x: keras.Sequential(
+        [layers.Conv2D(x.shape[-1], 3, padding="same")], name="bad"
+    )(x),
     "bad' is a Permute": lambda x: layers.Permute((2, 1, 3), name="bad")(x),
     "bad' is a Functional": lambda x: keras.Sequential([layers.Dense(2)], name="bad")(x),
     "bad' has the activation 'softplus'; known are": lambda x: layers.Dense(2, activation="softplus", name="bad")(x),
@@ -203,8 +210,8 @@ def test_a_layer_that_is_not_what_the_network_says() -> None:
 
 def test_saved_and_loaded(tmp_path: Path) -> None:
     plain = from_keras(made(everything))
-    network.save(tmp_path / "net.npz", plain)
-    found = network.load(tmp_path / "net.npz")
+    network_file.save(tmp_path / "net.npz", plain)
+    found = network_file.load(tmp_path / "net.npz")
     assert found.name == plain.name
     for a, b in zip(found.nodes, plain.nodes, strict=True):
         assert replace(a, weights=()) == replace(b, weights=())
@@ -230,7 +237,7 @@ def test_a_file_that_is_no_network(content: str, tmp_path: Path) -> None:
     elif content == "other names":
         np.savez(path, layers=layer, weights=layer)
     with pytest.raises(TrainError, match=r"net\.npz is not a"):
-        network.load(path)
+        network_file.load(path)
 
 
 def entry(name: str, kind: str, settings: Any, inputs: Any, shape: Any) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import numpy as np
 from edgefer import plugins
 from edgefer.errors import ExportError, TrainError
 from edgefer.optimize.importers import Built, Choice, Found, Opened, Scaling, picture_shape, softmax
-from edgefer.train import network
+from edgefer.train import network, network_file
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
 CONTAINERS = ("Functional", "Model", "Sequential")
@@ -90,7 +90,10 @@ def build(opened: Opened, choice: Choice, folder: Path) -> Built:
     weights = folder / "model.weights.h5"
     model.save_weights(weights)
     _compare(opened, model, choice)
-    files = {f"{choice.name}.weights.h5": weights.read_bytes(), f"{choice.name}.network.json": network.as_json(net)}
+    files = {
+        f"{choice.name}.weights.h5": weights.read_bytes(),
+        f"{choice.name}.network.json": network_file.as_json(net),
+    }
     note = "it holds a network and nothing that runs yet"
     return Built({("keras", "fp32"): files}, (note,))
 

@@ -9,7 +9,7 @@ temperature: `open_engine` puts that around the engine, the same for all.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Protocol
@@ -181,3 +181,16 @@ def checked(pictures: Pictures) -> Pictures:
     if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[3] != 1:
         raise EngineError(f"engines take uint8 [n, h, w, 1], found {pictures.dtype} {list(pictures.shape)}")
     return np.ascontiguousarray(pictures)
+
+
+def in_batches(pictures: Pictures, size: int) -> Iterator[tuple[slice, Pictures]]:
+    """Yield (where, pictures uint8 [size, h, w, 1]) for a model that takes so many at once and no fewer.
+
+    The last batch is filled up with its last picture; `where` is what of the results counts.
+    """
+    for start in range(0, len(pictures), size):
+        batch = pictures[start : start + size]
+        where = slice(start, start + len(batch))
+        if len(batch) < size:
+            batch = np.concatenate([batch, np.repeat(batch[-1:], size - len(batch), axis=0)])
+        yield where, batch

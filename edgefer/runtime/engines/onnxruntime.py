@@ -9,7 +9,7 @@ import numpy as np
 
 from edgefer.errors import EngineError
 from edgefer.quiet import native_chatter_silenced
-from edgefer.runtime.engines import Pictures, Probabilities, checked
+from edgefer.runtime.engines import Pictures, Probabilities, checked, in_batches
 
 FORMAT = "onnx"
 MODULE = "onnxruntime"
@@ -50,11 +50,8 @@ class Engine:
         if pictures.shape[1:] != self._shape:
             raise EngineError(f"the model takes pictures {list(self._shape)}, found {list(pictures.shape[1:])}")
         result = np.empty((len(pictures), self._classes), np.float32)
-        for i in range(0, len(pictures), self._batch):
-            batch = pictures[i : i + self._batch]
-            if len(batch) < self._batch:  # the model takes so many and no fewer
-                batch = np.concatenate([batch, np.repeat(batch[-1:], self._batch - len(batch), axis=0)])
-            result[i : i + self._batch] = self._session.run(None, {self._input: batch})[0][: len(pictures) - i]
+        for where, batch in in_batches(pictures, self._batch):
+            result[where] = self._session.run(None, {self._input: batch})[0][: where.stop - where.start]
         return result
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from edgefer.errors import EngineError
 from edgefer.quiet import telemetry_off
-from edgefer.runtime.engines import Pictures, Probabilities, checked
+from edgefer.runtime.engines import Pictures, Probabilities, checked, in_batches
 
 FORMAT = "openvino"
 MODULE = "openvino"
@@ -30,7 +30,9 @@ class Engine:
         if len(model.inputs) != 1 or len(model.outputs) != 1 or model.input().element_type != openvino.Type.u8:
             raise EngineError("the model must have one uint8 input and one output")
         self._shape = tuple(int(d.get_length()) for d in list(model.input().partial_shape)[1:])
-        model.reshape([1, *self._shape])
+        first = model.input().partial_shape[0]
+        self._batch = 1 if first.is_dynamic else int(first.get_length())
+        model.reshape([self._batch, *self._shape])
         settings = {
             "INFERENCE_NUM_THREADS": threads,
             "PERFORMANCE_HINT": "LATENCY",
@@ -50,9 +52,9 @@ class Engine:
         if pictures.shape[1:] != self._shape:
             raise EngineError(f"the model takes pictures {list(self._shape)}, found {list(pictures.shape[1:])}")
         result = np.empty((len(pictures), self._classes), np.float32)
-        for i in range(len(pictures)):
-            self._request.infer([pictures[i : i + 1]])
-            result[i] = self._request.get_output_tensor().data[0]
+        for where, batch in in_batches(pictures, self._batch):
+            self._request.infer([batch])
+            result[where] = self._request.get_output_tensor().data[: where.stop - where.start]
         return result
 
     def close(self) -> None:
