@@ -23,6 +23,7 @@ PASSING = (*POOLING, "Flatten", "Reshape", "ZeroPadding2D")
 ROUNDING = (*KERNELS, "ReLU", "Activation", "Add", "Multiply", "Concatenate", "GlobalAveragePooling2D")
 """Layers whose output has steps of its own."""
 FIXED = {"sigmoid": (0.0, 255 / 256), "tanh": (-1.0, 127 / 128)}
+"""Ranges that TensorFlow Lite prescribes for what these give."""
 ADVICE = {
     "BatchNormalization": "put it straight after a convolution or a dense layer without activation",
     "LayerNormalization": "use batch normalisation",
@@ -92,7 +93,7 @@ def rounded(network: Network, keep_float: Collection[str] = ()) -> list[str]:
 
 
 def _fixed(node: Node) -> tuple[float, float] | None:
-    """Return the range of an activation whose steps TensorFlow Lite prescribes."""
+    """Return the range of an activation that has a fixed one."""
     return FIXED.get(node.settings["activation"]) if node.kind == "Activation" else None
 
 

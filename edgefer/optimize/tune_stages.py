@@ -35,8 +35,6 @@ class Stage:
 
     model: Any
     """The tf_keras.Model that is trained."""
-    start: Network
-    """What it was built from."""
     result: Callable[[], Tuned]
     """Reads the network as it is now."""
     accuracy: Callable[[Tuned], float]
@@ -69,7 +67,7 @@ def _narrowing(keras: Any, tuning: Tuning, start: Network, faces: Faces) -> Stag
     def result() -> Tuned:
         return Tuned(networks.with_weights(network, model), {}, ())
 
-    return Stage(model, network, result, lambda tuned: _accuracy(model, faces), lambda: None)
+    return Stage(model, result, lambda tuned: _accuracy(model, faces), lambda: None)
 
 
 def importances(keras: Any, network: Network, faces: Faces, batches: int = 64) -> dict[str, npt.NDArray[np.float64]]:
@@ -81,8 +79,9 @@ def importances(keras: Any, network: Network, faces: Faces, batches: int = 64) -
     import tensorflow as tf
 
     model = networks.to_keras(keras, network)
-    nodes = [node for node in network.nodes if node.kind in fakequant.KERNELS]
-    variables = [model.get_layer(node.name).weights for node in nodes]
+    nodes = [node for node in network.nodes if node.kind in (*fakequant.KERNELS, "SeparableConv2D")]
+    # A separable convolution makes its channels with its second kernel.
+    variables = [model.get_layer(node.name).weights[node.kind == "SeparableConv2D" :] for node in nodes]
     totals = {node.name: np.zeros(node.shape[-1]) for node in nodes}
 
     @tf.function  # type: ignore[untyped-decorator, unused-ignore]
@@ -143,7 +142,7 @@ def _pruning(keras: Any, tuning: Tuning, network: Network, faces: Faces) -> Stag
     def accuracy(tuned: Tuned) -> float:
         return _accuracy(networks.to_keras(keras, tuned.network), faces)
 
-    return Stage(model, network, result, accuracy, lambda: None, math.ceil(tuning.epochs * 2 / 3) - 1)
+    return Stage(model, result, accuracy, lambda: None, math.ceil(tuning.epochs * 2 / 3) - 1)
 
 
 def _clustering(keras: Any, tuning: Tuning, network: Network, faces: Faces) -> Stage:
@@ -170,7 +169,7 @@ def _clustering(keras: Any, tuning: Tuning, network: Network, faces: Faces) -> S
     def result() -> Tuned:
         return Tuned(networks.with_weights(network, model), {}, ())
 
-    return Stage(model, network, result, lambda tuned: _accuracy(model, faces), _projection(network, model))
+    return Stage(model, result, lambda tuned: _accuracy(model, faces), _projection(network, model))
 
 
 def _compressible(network: Network, node: Node) -> bool:
@@ -205,7 +204,7 @@ def _quantising(keras: Any, network: Network, faces: Faces, keep_float: Sequence
         engine.close()
         return float((found == faces.labels).mean())
 
-    return Stage(model, network, result, accuracy, _projection(network, model))
+    return Stage(model, result, accuracy, _projection(network, model))
 
 
 def _sparsity(node: Node) -> float:

@@ -259,3 +259,30 @@ def test_a_job_is_plain_data(world: World, tmp_path: Path) -> None:
     assert {p.suffix for p in tmp_path.iterdir()} <= {".json", ".npz"}
     json.loads((tmp_path / "result.json").read_text())
     assert list(itertools.chain(tmp_path.glob("*.tmp"))) == []
+
+
+def test_every_layer_that_makes_channels_has_an_importance() -> None:
+    import keras
+    import tf_keras
+
+    from edgefer.optimize import channels
+    from edgefer.optimize.narrow import narrow
+    from edgefer.optimize.tune_stages import importances
+
+    layers = keras.layers
+    keras.utils.set_random_seed(0)
+    picture = keras.Input((12, 12, 1), name="picture")
+    x = layers.BatchNormalization(name="bn")(layers.SeparableConv2D(16, 3, use_bias=False, name="apart")(picture))
+    x = layers.DepthwiseConv2D(3, name="deep")(layers.ReLU(name="relu")(x))
+    x = layers.Dense(24, activation="relu", name="dense")(layers.Flatten(name="flat")(x))
+    network = networks.from_keras(keras.Model(picture, layers.Dense(7, name="logits")(x), name="mixed"))
+    images, labels = cartoon.dataset(10, seed=1)
+    small = images[:, ::4, ::4, None]
+    faces = Faces(small, np.eye(7, dtype=np.float32)[labels], small, small, labels)
+    scores = importances(tf_keras, fold(network), faces)
+    for group in channels.groups(network):
+        for name in group.layers:
+            assert scores[name].shape[0] >= group.channels
+            assert (scores[name] >= 0).all()
+            assert scores[name].max() > 0
+    assert narrow(network, scores, round(0.7 * network.macs)).macs <= 0.7 * network.macs
