@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import hypothesis
 import pytest
 
 from edgefer.bundle import Bundle, open_bundle, shipped
+
+# A shell lets what it runs in the background ignore Ctrl-C, and children inherit that; several tests are about it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says how busy the machine is.
 hypothesis.settings.register_profile("edgefer", deadline=None)
