@@ -6,9 +6,12 @@ and a broken one cannot harm the others.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import pkgutil
+from collections.abc import Iterable
+from importlib import metadata
 from types import ModuleType
 
 from edgefer.errors import EdgeferError, MissingDependencyError
@@ -38,6 +41,15 @@ def installed(module: str) -> bool:
         return importlib.util.find_spec(module) is not None
     except ModuleNotFoundError:  # the parent package is missing
         return False
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """Return the version of each of `packages` (names as pip knows them) that is installed."""
+    found = {}
+    for name in packages:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
 
 
 def require(module: str, extra: str, purpose: str) -> ModuleType:

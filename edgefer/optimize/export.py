@@ -8,21 +8,21 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgefer import __version__
+from edgefer import __version__, plugins
 from edgefer.bundle import MANIFEST, Artifact, Bundle, describe, write_bundle
 from edgefer.errors import BundleError, ExportError
 from edgefer.metrics import agree, measure
 from edgefer.optimize import exporters, layers, plan, stages, worker
 from edgefer.optimize.calibrate import calibration_faces, choosing_faces
-from edgefer.optimize.convert import OWN_METHODS, Choice, Converted, Job, Stored, convert
+from edgefer.optimize.convert import OWN_METHODS, Choice, Converted, Job, convert
 from edgefer.optimize.plan import Plan
 from edgefer.optimize.stages import Outcome, Step
+from edgefer.optimize.stored import Stored
 from edgefer.optimize.take_apart import take_apart
 from edgefer.optimize.tune import Faces
 from edgefer.optimize.verify import Parity, Reference, verify
@@ -286,7 +286,7 @@ def _write(
         path=target,
         artifacts=kept + new,
         metrics=metrics | measured,
-        versions={**bundle.versions, **_versions()},
+        versions={**bundle.versions, "edgefer": __version__, **plugins.versions(TOOLS)},
         parent=bundle.parent if target == bundle.path else bundle.digest(),
         temperature=temperature,
         recommended={target: r for target, r in bundle.recommended.items() if r.artifact not in replaced},
@@ -319,14 +319,3 @@ def _extras(bundle: Bundle) -> Mapping[str, bytes]:
         }
     except OSError as error:
         raise BundleError(f"{error.filename}: cannot be read ({error.strerror}); nothing was changed") from error
-
-
-def _versions() -> dict[str, str]:
-    """Return the versions of edgefer and of the tools that are installed."""
-    found = {"edgefer": __version__}
-    for name in TOOLS:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found

@@ -11,14 +11,13 @@ import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edgefer import __version__, cartoon, metrics
+from edgefer import __version__, cartoon, metrics, plugins
 from edgefer.bundle import Artifact, Bundle, describe, write_bundle
 from edgefer.errors import BundleError, EngineError, ExportError, MissingDependencyError
 from edgefer.labels import FER2013_LABELS, canonical
@@ -133,7 +132,7 @@ def import_model(
             preprocess=Preprocess(size=result.found.size),
             artifacts=artifacts,
             recipe={"imported": imported | {"preprocess": preprocess, "output": result.output}},
-            versions=_versions(),
+            versions={"edgefer": __version__, **plugins.versions(TOOLS)},
         )
         bundle = _checked(write_bundle(bundle, files), result, shown, say)
     warnings = list(result.warnings)
@@ -233,13 +232,3 @@ def _architecture(name: str) -> str:
     name = name.strip().lower().replace(" ", "-")
     plain = re.fullmatch(r"[a-z][a-z0-9_.-]{1,39}", name) and not re.fullmatch(USUAL_NAMES, name)
     return name if plain and name not in architectures.architecture_names() else "imported"
-
-
-def _versions() -> dict[str, str]:
-    found = {"edgefer": __version__}
-    for name in TOOLS:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found

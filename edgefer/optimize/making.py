@@ -12,10 +12,11 @@ import numpy.typing as npt
 
 from edgefer.errors import ExportError
 from edgefer.optimize import exporters, fakequant, worker
-from edgefer.optimize.convert import METHODS, OWN_METHODS, Choice, Pictures, Probabilities, probabilities
+from edgefer.optimize.convert import METHODS, OWN_METHODS, Choice
 from edgefer.optimize.exporters import Source, tflite
 from edgefer.optimize.fold import fold
 from edgefer.optimize.ranges import ranges
+from edgefer.optimize.stored import Pictures, Probabilities, probabilities
 from edgefer.train.network import Network, to_keras
 
 Core = tuple[bytes, bytes]

@@ -11,7 +11,8 @@ from edgefer.bundle import Bundle
 from edgefer.errors import ExportError, MissingDependencyError
 from edgefer.optimize import exporters
 from edgefer.optimize.calibrate import CALIBRATION_FACES
-from edgefer.optimize.convert import FORMATS, METHODS, OWN_METHODS, PRECISIONS, Stored
+from edgefer.optimize.convert import FORMATS, METHODS, OWN_METHODS, PRECISIONS
+from edgefer.optimize.stored import Stored
 from edgefer.optimize.tune import STAGES, Tuning
 from edgefer.optimize.verify import MAX_DROP
 from edgefer.runtime import engines

@@ -11,7 +11,7 @@ import numpy as np
 
 from edgefer.errors import ExportError
 from edgefer.optimize import worker
-from edgefer.optimize.convert import Pictures, Probabilities, Stored, probabilities, stored_net, write_stored
+from edgefer.optimize.stored import Pictures, Probabilities, Stored, probabilities, stored_net, write_stored
 from edgefer.train import network as networks
 from edgefer.train import network_file
 from edgefer.train.network import Network

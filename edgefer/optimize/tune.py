@@ -1,8 +1,8 @@
 """Fine-tuning after training: four stages, each from a `Network` to a better-suited one.
 
 `narrow` takes whole channels away, `prune` makes weights zero, `cluster` lets weights share few values, and `qat`
-trains with the rounding of int8. A stage runs in a process of its own (`tune_loop`), which reads its job from a folder
-and keeps its state there.
+trains with the rounding of int8. A stage runs in a process of its own (`tune_process`), which reads its job from a
+folder and keeps its state there.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def tune(
     np.savez(folder / "data.npz", **vars(faces))
     result = folder / "result.json"
     if not result.exists() or json.loads(result.read_text(encoding="utf-8"))["run"] != fingerprint(folder):
-        worker.run("tune_loop", folder, listener)
+        worker.run("tune_process", folder, listener)
     return _read_result(folder)
 
 

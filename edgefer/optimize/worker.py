@@ -23,6 +23,13 @@ from edgefer.quiet import NO_TELEMETRY
 
 Listener = Callable[[Mapping[str, Any]], None]
 """Called with each message of the process: `{"say": line}`, `{"step": …}`, `{"epoch": …}`."""
+WHAT = {
+    "convert_process": "the conversion",
+    "tune_process": "fine-tuning",
+    "take_apart": "reading the network",
+    "importers._process": "reading the model",
+}
+"""Module → what it does, in errors."""
 LAST_WORDS = 4000
 PIPE = "EDGEFER_WORKER_PIPE"
 
@@ -67,13 +74,7 @@ def run(module: str, folder: Path, listener: Listener | None = None) -> None:
         if refusal:
             raise ExportError(refusal)
         if code:
-            raise ExportError(f"{_what(module)} failed ({_how(code)}): {_last_line(words)}")
-
-
-def _what(module: str) -> str:
-    return {"convert": "the conversion", "tune_loop": "fine-tuning", "importers._process": "reading the model"}.get(
-        module, f"the process {module}"
-    )
+            raise ExportError(f"{WHAT.get(module, module)} failed ({_how(code)}): {_last_line(words)}")
 
 
 def _how(code: int) -> str:

@@ -144,7 +144,7 @@ def test_an_interrupted_qat_leaves_no_bundle_and_goes_on(faces: Path, tmp_path: 
     assert not out.exists()
     assert (tmp_path / "qat.edgefer.tuning" / "qat" / "state.npz").exists()
     deadline = time.monotonic() + 30
-    while any("optimize.tune_loop" in p.read_text(errors="replace") for p in _processes(str(out))):
+    while any("optimize.tune_process" in p.read_text(errors="replace") for p in _processes(str(out))):
         assert time.monotonic() < deadline, "the process that trains has outlived the command"
         time.sleep(0.2)
     refused = run(*options)

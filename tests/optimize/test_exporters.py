@@ -100,8 +100,8 @@ def main(folder: Path, seed: str) -> None:
     import keras
 
     from edgefer.errors import ExportError
-    from edgefer.optimize.convert import probabilities
     from edgefer.optimize.exporters import Source, tflite
+    from edgefer.optimize.stored import probabilities
     from edgefer.train import architectures
 
     net = architectures.build(keras, "edge-xs", 7)

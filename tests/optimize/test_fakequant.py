@@ -14,9 +14,9 @@ tf_keras = pytest.importorskip("tf_keras")
 
 from edgefer.errors import ExportError  # noqa: E402
 from edgefer.optimize import fakequant  # noqa: E402
-from edgefer.optimize.convert import probabilities  # noqa: E402
 from edgefer.optimize.fold import fold  # noqa: E402
 from edgefer.optimize.ranges import ranges  # noqa: E402
+from edgefer.optimize.stored import probabilities  # noqa: E402
 from edgefer.runtime.engines.litert import Engine  # noqa: E402
 from edgefer.train.network import Network, from_keras, to_keras  # noqa: E402
 

@@ -78,7 +78,7 @@ def int8_file(tuned: Tuned) -> tuple[Any, bytes]:
 
 def steps_apart(tuned: Tuned, faces: Faces) -> tuple[float, float]:
     """(share of the same labels, mean difference of probabilities) of the rounding network and its int8 file."""
-    from edgefer.optimize.convert import probabilities
+    from edgefer.optimize.stored import probabilities
     from edgefer.runtime.engines.litert import Engine
 
     model, file = int8_file(tuned)

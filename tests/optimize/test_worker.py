@@ -32,7 +32,7 @@ def start(monkeypatch: pytest.MonkeyPatch, folder: Path, body: str, listener: An
     program.write_text(PROGRAM.format(python=sys.executable, root=root, body=body))
     program.chmod(0o755)
     monkeypatch.setattr("sys.executable", str(program))
-    worker.run("tune_loop", folder, listener)
+    worker.run("tune_process", folder, listener)
 
 
 def test_messages_arrive_in_order(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: Any) -> None:

@@ -1,4 +1,4 @@
-"""The process that fine-tunes: `python -m edgefer.optimize.tune_loop FOLDER`.
+"""The process that fine-tunes: `python -m edgefer.optimize.tune_process FOLDER`.
 
 The folder holds `job.json`, `start.npz`, `teacher.npz` and `data.npz` (see `tune`); `result.npz` and `result.json` come
 out. The state is kept at the end of each epoch, and a process that finds one goes on from it to the same result.
