@@ -416,4 +416,4 @@ def test_any_network_from_a_file_is_built_or_a_train_error(data: bytes) -> None:
     if not found:
         return
     with contextlib.suppress(TrainError):
-        assert to_keras(keras, found).count_params() <= network.MAX_PARAMETERS
+        assert to_keras(keras, found).count_params() <= network_file.MAX_PARAMETERS
