@@ -15,21 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from edgefer.errors import ExportError
-from edgefer.optimize.channels import MAKERS, Channels, follow, groups
+from edgefer.optimize.channels import MAKERS, Channels, follow
 from edgefer.train.network import Network, Node
 
 Vector = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
-
-
-def magnitudes(network: Network) -> dict[str, Vector]:
-    """Return the importance of each channel of each group's layers from the weights alone: float64 [channels] each.
-
-    It is the L2 norm of the channel's filter, times |γ/σ| when nothing but a batch normalisation reads the layer.
-    Raises ExportError as `groups`.
-    """
-    names = dict.fromkeys(name for group in groups(network) for name in group.layers)
-    return {name: _magnitude(network, network[name]) for name in names}
 
 
 def narrow(
@@ -177,18 +167,3 @@ def _narrowed(node: Node, channels: Channels, kept: Sequence[Indices]) -> Node:
     elif node.kind == "Reshape":
         settings["target_shape"] = list(shape)
     return replace(node, shape=shape, settings=settings, weights=tuple(np.ascontiguousarray(w) for w in weights))
-
-
-def _magnitude(network: Network, node: Node) -> Vector:
-    kernel = node.weights[0].astype(np.float64)
-    if node.kind == "DepthwiseConv2D":
-        kernel = kernel[..., 0]
-    elif node.kind == "SeparableConv2D":  # as the one convolution that it amounts to
-        kernel = np.einsum("hwcm,cmf->hwcf", kernel, node.weights[1].astype(np.float64).reshape(*kernel.shape[2:], -1))
-    norms = np.sqrt(np.square(kernel).sum(axis=tuple(range(kernel.ndim - 1))))
-    readers = network.consumers(node.name)
-    if len(readers) == 1 and readers[0].kind == "BatchNormalization":
-        gamma = readers[0].weights[0].astype(np.float64) if readers[0].settings["scale"] else 1.0
-        variance = readers[0].weights[-1].astype(np.float64)
-        norms = norms * np.abs(gamma) / np.sqrt(variance + readers[0].settings["epsilon"])
-    return np.asarray(norms)

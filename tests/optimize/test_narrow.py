@@ -16,8 +16,7 @@ pytest.importorskip("tensorflow", reason="needs edgefer[train]")
 
 from edgefer.errors import ExportError
 from edgefer.optimize.channels import groups
-from edgefer.optimize.fold import fold
-from edgefer.optimize.narrow import magnitudes, narrow
+from edgefer.optimize.narrow import narrow
 from edgefer.train import architectures
 from edgefer.train.backend import load_keras
 from edgefer.train.network import Network, Node, from_keras, to_keras
@@ -159,25 +158,6 @@ def test_the_widths_that_groups_says_are_those_of_its_layers(network: Network) -
         assert {network[name].shape[-1] for name in group.layers} == {group.channels}
 
 
-def test_magnitudes_are_those_of_the_folded_filters(network: Network) -> None:
-    folded = fold(network)
-    found = magnitudes(network)
-    for node in folded.nodes:
-        readers = network.consumers(node.name)
-        if (
-            node.name in found
-            and node.kind in ("Conv2D", "DepthwiseConv2D")
-            and readers[0].kind == "BatchNormalization"
-        ):
-            kernel = np.moveaxis(node.weights[0], channel_axis(node, 0), -1)
-            if node.settings["activation"] == "linear":
-                np.testing.assert_allclose(
-                    found[node.name], np.linalg.norm(kernel.reshape(-1, kernel.shape[-1]), axis=0), rtol=1e-5
-                )
-    assert set(found) == {name for group in groups(network) for name in group.layers}
-    assert narrow(network, found, network.macs // 2).macs <= network.macs // 2
-
-
 @pytest.fixture(scope="module")
 def edge() -> Network:
     return randomised(from_keras(architectures.build(keras, "edge-s", 7)))
@@ -302,14 +282,6 @@ def test_small_networks(body: Callable[[Any], Any]) -> None:
         check(network, pictures, random_scores(network), int(network.macs * share), multiple=multiple, least=1)
 
 
-def test_magnitude_of_a_separable_convolution_is_that_of_the_convolution_that_it_is() -> None:
-    network = made(inverted)
-    depth, points, _ = (w.astype(np.float64) for w in network["separable"].weights)  # [3, 3, 8, 2] and [1, 1, 16, 8]
-    kernel = sum(depth[:, :, :, k, None] * points[0, 0, k::2] for k in range(2))
-    assert kernel.shape == (3, 3, 8, 8)
-    np.testing.assert_allclose(magnitudes(network)["separable"], np.sqrt((kernel**2).sum(axis=(0, 1, 2))))
-
-
 def test_widths_fall_to_a_multiple_first() -> None:
     network = made(flattened)
     scores = random_scores(network)
@@ -389,7 +361,7 @@ REFUSED = {
 @pytest.mark.parametrize("kind", REFUSED)
 def test_what_cannot_be_followed_is_named(kind: str) -> None:
     network = made(lambda x: layers.Flatten()(REFUSED[kind](x)))
-    for function in (groups, magnitudes, lambda n: narrow(n, {}, 10)):
+    for function in (groups, lambda n: narrow(n, {}, 10)):
         with pytest.raises(ExportError, match=rf"made: .* the layer 'bad' \({kind}\).*--prune magnitude") as error:
             function(network)
         assert "\n" not in str(error.value)
