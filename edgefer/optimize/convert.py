@@ -48,8 +48,8 @@ class Job:
     choosing: Pictures
     """Training faces, others than those for calibration, that decide between ways to calibrate."""
     verification: Pictures
-    formats: tuple[str, ...]
-    precisions: tuple[str, ...]
+    artifacts: tuple[tuple[str, str], ...]
+    """(format, precision) each."""
     methods: tuple[str, ...] = METHODS
     """To choose from, for int8."""
     tuned: Network | None = None
@@ -126,7 +126,7 @@ def _write(job: Job, folder: Path) -> None:
     for name, network in (("tuned", job.tuned), ("int8", job.int8)):
         if network is not None:
             network_file.save(folder / f"{name}.npz", network)
-    plain = ("name", "formats", "precisions", "methods", "ranges", "own", "keep_float", "opset", "batch")
+    plain = ("name", "artifacts", "methods", "ranges", "own", "keep_float", "opset", "batch")
     (folder / "job.json").write_text(json.dumps({n: getattr(job, n) for n in plain}), encoding="utf-8")
 
 
@@ -134,8 +134,7 @@ def _read(job: Job, folder: Path) -> Converted:
     out = folder / "out"
     files = {
         (format, precision): {name: (out / name).read_bytes() for name in file_names(job.name, format, precision)}
-        for precision in job.precisions
-        for format in job.formats
+        for format, precision in job.artifacts
     }
     told = json.loads((out / "told.json").read_text(encoding="utf-8"))
     return Converted(

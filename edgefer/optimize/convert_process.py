@@ -46,13 +46,12 @@ def main(arguments: Sequence[str]) -> None:
         maker = Maker(net, network, why, int8, job, faces["calibration"], faces["choosing"])
         out = folder / "out"
         out.mkdir()
-        for precision in job["precisions"]:
-            for format in job["formats"]:
-                worker.tell(say=f"converting to {format} {precision}")
-                with tempfile.TemporaryDirectory(dir=folder) as scratch:
-                    contents = maker.make(format, precision, Path(scratch))
-                for name, data in zip(file_names(job["name"], format, precision), contents, strict=True):
-                    (out / name).write_bytes(data)
+        for format, precision in job["artifacts"]:
+            worker.tell(say=f"converting to {format} {precision}")
+            with tempfile.TemporaryDirectory(dir=folder) as scratch:
+                contents = maker.make(format, precision, Path(scratch))
+            for name, data in zip(file_names(job["name"], format, precision), contents, strict=True):
+                (out / name).write_bytes(data)
         worker.tell(say="asking the trained network")
         verification = faces["verification"]
         np.save(out / "trained.npy", probabilities(stored, verification))

@@ -88,9 +88,13 @@ def export(
             " --out, so that they are not lost"
         )
     found = {(a.format, a.precision): a.path for a in bundle.artifacts}
-    skipped = tuple(found[pair] for pair in wanted.artifacts if pair in found and out is None and not force)
-    if len(skipped) == len(wanted.artifacts):
+    there = set(found) if out is None and not force else set()
+    missing = tuple(pair for pair in wanted.artifacts if pair not in there)
+    skipped = tuple(found[pair] for pair in wanted.artifacts if pair in there)
+    if not missing:
         return ExportResult(bundle, (), skipped=skipped)
+    if "qat" in wanted.stages and all(precision != "int8" for _, precision in missing):
+        raise ExportError("qat is for int8, which the bundle has already; --force makes it anew")
     stored = plan.stored(bundle)
     target = bundle.path if out is None else out
     train, validation = train.ordered(bundle.labels), validation.ordered(bundle.labels)
@@ -112,8 +116,7 @@ def export(
         calibration=calibration,
         choosing=choosing_faces(train, bundle.preprocess, wanted.calibration, wanted.seed),
         verification=pictures,
-        formats=wanted.formats,
-        precisions=wanted.precisions,
+        artifacts=missing,
         methods=wanted.methods,
         tuned=outcome.tuned,
         int8=outcome.int8,
@@ -124,10 +127,6 @@ def export(
         batch=wanted.batch,
     )
     converted = convert(job, listen)
-    kept = {
-        pair: files for pair, files in converted.files.items() if found.get(pair) not in skipped or pair not in found
-    }
-    converted = replace(converted, files=kept)
     parities = _gate(bundle, converted, pictures, validation, wanted, listen)
     listen({"say": f"writing {target}"})
     written = _write(bundle, target, converted, parities, outcome, wanted, validation)
@@ -173,18 +172,24 @@ def _tuned(
     recipe = of_bundle(bundle.recipe)
     faces = Faces(_prepared(bundle, tune_on), targets_of(tune_on, recipe), calibration, pictures, labels)
     accuracy = float((said.argmax(axis=1) == labels).mean())
-    return stages.run_stages(
-        network,
-        accuracy,
-        taught,
-        wanted.tunings,
-        faces,
-        replace(recipe.augmentation, mixup=0.0, cutmix=0.0),
-        wanted.keep_float,
-        wanted.max_drop,
-        states,
-        listen,
-    )
+    try:
+        return stages.run_stages(
+            network,
+            accuracy,
+            taught,
+            wanted.tunings,
+            faces,
+            replace(recipe.augmentation, mixup=0.0, cutmix=0.0),
+            wanted.keep_float,
+            wanted.max_drop,
+            states,
+            listen,
+        )
+    except OSError as error:
+        raise ExportError(f"cannot write beside {bundle.path}: {error.strerror or error}; make room") from error
+    finally:
+        if not any(states.glob("*/state.npz")):  # nothing was trained yet: nothing to go on from
+            stages.remove(states)
 
 
 def _gate(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from edgefer import plugins
 from edgefer.bundle import Bundle
@@ -13,7 +13,7 @@ from edgefer.optimize import exporters
 from edgefer.optimize.calibrate import CALIBRATION_FACES
 from edgefer.optimize.convert import FORMATS, METHODS, OWN_METHODS, PRECISIONS
 from edgefer.optimize.stored import Stored
-from edgefer.optimize.tune import STAGES, Tuning
+from edgefer.optimize.tune import DEFAULTS, STAGES, Tuning
 from edgefer.optimize.verify import MAX_DROP
 from edgefer.runtime import engines
 from edgefer.train import architectures
@@ -148,10 +148,6 @@ def tunings(amounts: dict[str, float], settings: Sequence[tuple[str, object]]) -
 
     Raises ExportError for a setting of a stage that is not asked for, an unknown field or a value out of range.
     """
-    from dataclasses import asdict
-
-    from edgefer.optimize.tune import DEFAULTS
-
     chosen = {stage: asdict(DEFAULTS[stage]) for stage in STAGES if stage in amounts}
     for stage, amount in amounts.items():
         chosen[stage]["amount"] = float(amount)

@@ -51,7 +51,10 @@ class Tuning:
         checks = {
             "amount": (self.amount, least <= self.amount <= most, f"{least:g} to {most:g}"),
             "epochs": (self.epochs, 1 <= self.epochs <= 10_000, "1 to 10,000"),
-            "learning-rate": (self.learning_rate, 0 < self.learning_rate < 1, "above 0 and below 1"),
+            "batch": (self.batch, 1 <= self.batch <= 1_000_000, "1 to 1,000,000"),
+            "temperature": (self.temperature, 0.1 <= self.temperature <= 100, "0.1 to 100"),
+            "seed": (self.seed, self.seed >= 0, "at least 0"),
+            "learning_rate": (self.learning_rate, 0 < self.learning_rate < 1, "above 0 and below 1"),
             "distill": (self.distill, 0 <= self.distill <= 1, "0 to 1"),
         }
         for name, (value, fine, allowed) in checks.items():

@@ -538,8 +538,26 @@ def test_a_stage_that_loses_too_much_is_refused_and_can_be_gone_on_with(
     )
     assert result.steps[0].tuning.stage == "narrow"
     assert "step" not in said
+    # What could not begin leaves nothing to go on from.
+    empty = dataclasses.replace(plan, tunings=(dataclasses.replace(crushed, amount=0.95),))
+    with pytest.raises(ExportError, match="is the least that it reaches"):
+        export(fresh, world.train, world.validation, empty, out=tmp_path / "least.edgefer")
+    assert not (tmp_path / "least.edgefer.tuning").exists()
     with pytest.raises(ExportError, match="nothing to resume"):
         export(fresh, world.train, world.validation, plan, out=tmp_path / "other.edgefer", resume=True)
+
+
+def test_only_what_is_missing_is_converted(world: World, fresh: Bundle) -> None:
+    once = export(fresh, world.train, world.validation, Plan(formats=("tflite",), precisions=("int8",), max_drop=3))
+    said: list[str] = []
+    plan = Plan(formats=("tflite",), max_drop=3)
+    again = export(once.bundle, world.train, world.validation, plan, listener=lambda m: said.append(m.get("say", "")))
+    assert [p.precision for p in again.parities] == ["fp32"]
+    assert again.skipped == ("edge-xs.int8.tflite",)
+    assert not any("int8" in line for line in said)
+    half = dataclasses.replace(plan, precisions=("fp16", "int8"), tunings=(DEFAULTS["qat"],))
+    with pytest.raises(ExportError, match="qat is for int8, which the bundle has already; --force"):
+        export(again.bundle, world.train, world.validation, half)
 
 
 def test_a_teacher_with_other_labels_is_refused(world: World, fresh: Bundle, tmp_path: Path) -> None:

@@ -247,6 +247,9 @@ def test_unknown_layers_to_keep_float_are_named(world: World) -> None:
         ("qat", {"learning_rate": 0.0}),
         ("qat", {"learning_rate": float("nan")}),
         ("qat", {"distill": 1.5}),
+        ("qat", {"batch": 0}),
+        ("qat", {"temperature": 0.0}),
+        ("qat", {"seed": -1}),
     ],
 )
 def test_settings_out_of_range_are_refused(stage: str, changes: dict[str, Any]) -> None:
