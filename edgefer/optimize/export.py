@@ -22,7 +22,7 @@ from edgefer.optimize.calibrate import calibration_faces, choosing_faces
 from edgefer.optimize.convert import OWN_METHODS, Choice, Converted, Job, convert
 from edgefer.optimize.plan import Plan
 from edgefer.optimize.stages import Outcome, Step
-from edgefer.optimize.stored import Stored
+from edgefer.optimize.stored import Stored, artifacts_of
 from edgefer.optimize.take_apart import take_apart
 from edgefer.optimize.tune import Faces
 from edgefer.optimize.verify import Parity, Reference, verify
@@ -197,7 +197,7 @@ def _gate(
 ) -> tuple[Parity, ...]:
     """Run each artifact in its engine; raises ExportError that names every one that is refused."""
     parities: list[Parity] = []
-    artifacts, contents = _artifacts(converted)
+    artifacts, contents = artifacts_of(converted.files)
     with tempfile.TemporaryDirectory(prefix="edgefer-verify-") as folder:
         candidate = write_bundle(replace(bundle, path=Path(folder) / "candidate", artifacts=artifacts), contents)
         int8 = None
@@ -239,17 +239,6 @@ def _blame(converted: Converted, refused: Sequence[Parity], pictures: Any) -> st
     return f" Layers that lose most in int8: {' | '.join(advice)}."
 
 
-def _artifacts(converted: Converted) -> tuple[tuple[Artifact, ...], dict[str, bytes]]:
-    """Return manifest entries and contents of what was converted."""
-    artifacts: list[Artifact] = []
-    contents: dict[str, bytes] = {}
-    for (format, precision), files in converted.files.items():
-        first, *others = [describe(name, data) for name, data in files.items()]
-        artifacts.append(Artifact(first, format, precision, tuple(others)))
-        contents |= files
-    return tuple(artifacts), contents
-
-
 def _write(
     bundle: Bundle,
     target: Path,
@@ -260,7 +249,7 @@ def _write(
     validation: Dataset,
 ) -> Bundle:
     """Write the old bundle's contents with the new artifacts in the place of those that they replace."""
-    new, contents = _artifacts(converted)
+    new, contents = artifacts_of(converted.files)
     measured = {p.artifact: p.as_metrics() for p in parities}
     temperature = bundle.temperature
     if outcome.tuned is None:

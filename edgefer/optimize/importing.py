@@ -18,12 +18,13 @@ import numpy as np
 import numpy.typing as npt
 
 from edgefer import __version__, cartoon, metrics, plugins
-from edgefer.bundle import Artifact, Bundle, describe, write_bundle
+from edgefer.bundle import Artifact, Bundle, write_bundle
 from edgefer.errors import BundleError, EngineError, ExportError, MissingDependencyError
 from edgefer.labels import FER2013_LABELS, canonical
-from edgefer.optimize import importers
+from edgefer.optimize import exporters, importers
 from edgefer.optimize.importers import Found, _doubts
 from edgefer.optimize.importers._ask import Progress, Result, ask, contents
+from edgefer.optimize.stored import artifacts_of
 from edgefer.preprocess import Preprocess
 from edgefer.runtime import engines
 from edgefer.train import architectures
@@ -33,7 +34,6 @@ ORDERS = {"fer2013": FER2013_LABELS, "alphabetical": tuple(sorted(FER2013_LABELS
 """Orders of labels that have a name."""
 TOLERANCE = {"fp32": 1e-3, "fp16": 0.02, "int8": 0.05}
 """How far a probability may be from the model's own."""
-ENGINES = {"onnx": "onnxruntime", "openvino": "openvino", "tflite": "litert"}
 TOOLS = ("keras", "tensorflow", "onnx", "tf2onnx", "openvino", "onnxruntime", "ai-edge-litert")
 COMPARED = 512
 """Labelled faces on which engines are compared and doubts are looked for."""
@@ -124,7 +124,7 @@ def import_model(
         shown = drawn if faces is None else np.concatenate([drawn, _sample(faces, path).images])
         result = ask(path, model, labels, preprocess, output, shown, len(drawn), folder, say)
         imported = {"file": path.name, "sha256": hashlib.sha256(model).hexdigest(), "format": result.found.format}
-        artifacts, files = _artifacts(result.files)
+        artifacts, files = artifacts_of(result.files)
         bundle = Bundle(
             path=folder / "candidate",
             architecture=_architecture(result.found.name),
@@ -155,16 +155,6 @@ def _sample(faces: Dataset, path: Path) -> Dataset:
     return faces if whole else faces.take(np.arange(min(len(faces), COMPARED)))
 
 
-def _artifacts(made: Mapping[tuple[str, str], Mapping[str, bytes]]) -> tuple[tuple[Artifact, ...], dict[str, bytes]]:
-    """Return manifest entries and contents of what was made."""
-    artifacts, files = [], dict[str, bytes]()
-    for (format, precision), entries in made.items():
-        first, *others = [describe(name, data) for name, data in entries.items()]
-        artifacts.append(Artifact(first, format, precision, tuple(others)))
-        files |= entries
-    return tuple(artifacts), files
-
-
 def _checked(bundle: Bundle, result: Result, faces: npt.NDArray[np.uint8], say: Progress) -> Bundle:
     """Run each artifact in its engine and return the bundle with those that answer like the model itself.
 
@@ -174,8 +164,8 @@ def _checked(bundle: Bundle, result: Result, faces: npt.NDArray[np.uint8], say: 
     kept = []
     for artifact in bundle.artifacts:
         problem = ""
-        if artifact.format in ENGINES:
-            engine = ENGINES[artifact.format]
+        if artifact.format != "keras":
+            engine = exporters.load(artifact.format).ENGINE
             say(f"checking {artifact.path} in {engine} on {len(pictures)} faces")
             try:
                 difference = np.abs(_run(bundle, engine, artifact, pictures)[0] - result.answers[""]).max()
@@ -219,8 +209,9 @@ def _measured(
         candidate = write_bundle(replace(bundle, path=Path(folder) / "candidate"), needed)
         for artifact in candidate.artifacts:
             probabilities, facts = chosen, {"engine": "keras", "engine_version": bundle.versions.get("keras", "")}
-            if artifact.format in ENGINES:
-                probabilities, facts = _run(candidate, ENGINES[artifact.format], artifact, pictures)
+            if artifact.format != "keras":
+                engine = exporters.load(artifact.format).ENGINE
+                probabilities, facts = _run(candidate, engine, artifact, pictures)
             figures = metrics.measure(probabilities, faces.labels, bundle.labels)
             entry = {"split": split, "n": figures.n, "accuracy": figures.accuracy, "ci95": list(figures.ci95)}
             entries[artifact.path] = entry | {"macro_f1": figures.macro_f1} | facts

@@ -1,8 +1,9 @@
-"""The trained network of a bundle, handed over in files to the processes that build it, and asked."""
+"""What a bundle stores: its trained network, handed over to the processes that build and ask it, and model files."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgefer.bundle import Artifact, describe
 from edgefer.train import network as networks
 from edgefer.train import network_file
 
@@ -56,3 +58,15 @@ def probabilities(net: Any, pictures: Pictures) -> Probabilities:
     logits = np.concatenate([np.asarray(net(batch, training=False), np.float64) for batch in batches])
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
+
+
+def artifacts_of(
+    made: Mapping[tuple[str, str], Mapping[str, bytes]],
+) -> tuple[tuple[Artifact, ...], dict[str, bytes]]:
+    """Return manifest entries and contents of (format, precision) → file name → contents, the main file first."""
+    artifacts, contents = [], dict[str, bytes]()
+    for (format, precision), files in made.items():
+        first, *others = [describe(name, data) for name, data in files.items()]
+        artifacts.append(Artifact(first, format, precision, tuple(others)))
+        contents |= files
+    return tuple(artifacts), contents
