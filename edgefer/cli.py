@@ -26,6 +26,8 @@ COMMANDS = {
     "bench": "Measure latency on this machine and write a record.",
     "report": "Turn benchmark records into a page with tables and plots.",
     "devices": "List the device profiles and which one this machine is.",
+    "models": "Fetch the model of a face detector, checked by its hash.",
+    "doctor": "Look at this machine: engines, cameras, heat, power, and what to do.",
 }
 """Command → what `edgefer --help` says of it; the command itself is `command` in edgefer/commands/NAME.py, or NAME_.py
 where Python keeps the name for itself."""

@@ -12,17 +12,19 @@ from edgefer.bench.accuracy import Evaluation, evaluate
 from edgefer.bench.record import BenchRecord, write_record
 from edgefer.bench.report import write_report
 from edgefer.bundle import Bundle
-from edgefer.errors import TrainError
+from edgefer.errors import SinkError, TrainError
 from edgefer.labels import FER2013_LABELS
 from edgefer.optimize.export import ExportResult, export
 from edgefer.optimize.plan import Plan
 from edgefer.runtime.detectors import open_detector
 from edgefer.runtime.engines import installed_engines, load, open_engine
 from edgefer.runtime.frames import Frame
-from edgefer.runtime.pipeline import Pipeline, Summary, run
+from edgefer.runtime.loop import run
+from edgefer.runtime.pipeline import Pipeline
 from edgefer.runtime.results import FrameResult
 from edgefer.runtime.sinks import Sink
 from edgefer.runtime.sinks.video import VideoFile
+from edgefer.runtime.tally import Summary
 from edgefer.runtime.tracker import Tracker
 from edgefer.train.data import Dataset
 from edgefer.train.fit import EpochProgress, StepProgress
@@ -101,13 +103,12 @@ def play(bundle: Bundle, video: Path, on_frame: Callable[[int, int], None]) -> C
     pipeline = Pipeline(loaded.engine, bundle.labels, bundle.preprocess, open_detector("haar"), Tracker())
     clip = _Clip(CLIP_FRAMES)
     counter = _Counter(clip, on_frame)
-    sinks: list[Sink] = [VideoFile(video, cartoon.FPS), counter]
     try:
-        summary = run(clip, pipeline, sinks)
+        summary = run(clip, pipeline, [VideoFile(video, cartoon.FPS), counter])
     finally:
-        for sink in sinks:
-            sink.close()
         loaded.engine.close()
+    for name, reason in summary.sink_failures.items():
+        raise SinkError(f"{name}: {reason}")
     return ClipResult(summary, clip.drawn, counter.right)
 
 
@@ -136,8 +137,11 @@ class _Clip:
             yield Frame(index, index / cartoon.FPS, image)
 
 
-class _Counter:
-    """A sink that counts faces named as they were drawn."""
+class _Counter(Sink):
+    """A sink that counts faces named as they were drawn; in the main thread, while the clip is at that very frame."""
+
+    name = "counter"
+    main_thread = True
 
     def __init__(self, clip: _Clip, on_frame: Callable[[int, int], None]) -> None:
         self.right = 0

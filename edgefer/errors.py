@@ -32,15 +32,19 @@ class SourceError(EdgeferError):
 
 
 class DetectorError(EdgeferError):
-    """A face detector cannot be opened."""
+    """A face detector or its model cannot be opened or fetched."""
 
 
 class SinkError(EdgeferError):
-    """An output (video, window) cannot be opened or written."""
+    """An output (video, window, web preview, MQTT, …) cannot be opened or written."""
 
 
 class DeviceError(EdgeferError):
     """A device profile is unknown or malformed."""
+
+
+class ConfigError(EdgeferError):
+    """A configuration file cannot be read, or says what no option takes."""
 
 
 class TrainError(EdgeferError):

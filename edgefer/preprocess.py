@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgefer.errors import BundleError
+from edgefer.imagesize import pnm_maximum, size_of
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -29,6 +31,13 @@ class Box:
     height: int
 
 
+Eyes = tuple[tuple[float, float], tuple[float, float]]
+"""The middles of both eyes in pixels of a picture, (x, y); first the one that is left when the face is upright."""
+
+MIN_TILT = 5.0
+"""Degrees that the line between the eyes may be off level: less is left alone, as it is in the data of training."""
+
+
 @dataclass(frozen=True)
 class Preprocess:
     """Picture (and face box) → uint8 [size, size, 1], grey levels 0–255; normalisation is inside the model."""
@@ -39,15 +48,19 @@ class Preprocess:
     method: str = "grey-area-v1"
     """Names this code, so that a bundle can tell that it was made with it."""
 
-    def __call__(self, picture: Pixels, box: Box | None = None) -> Pixels:
+    def __call__(self, picture: Pixels, box: Box | None = None, eyes: Eyes | None = None) -> Pixels:
         """Return the input of the model for one face.
 
         `picture` is uint8 [h, w] grey, [h, w, 1] grey or [h, w, 3] BGR, as OpenCV gives it; without `box` the whole
-        picture is the face. A picture that is already grey and of the right size comes through unchanged.
+        picture is the face. A picture that is already grey and of the right size comes through unchanged. A face whose
+        `eyes` stand more than MIN_TILT off level, up to upside down, is turned upright about the middle of the box.
         """
         import cv2
 
-        if box is not None:
+        angle = tilt(eyes) if eyes is not None else 0.0
+        if abs(angle) > MIN_TILT:
+            picture = self._turned(picture, box or Box(0, 0, picture.shape[1], picture.shape[0]), angle)
+        elif box is not None:
             picture = self._crop(picture, box)
         if picture.ndim == 3 and picture.shape[2] == 1:
             picture = picture[:, :, 0]
@@ -60,6 +73,26 @@ class Preprocess:
         if picture.ndim == 3:
             picture = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY).astype(np.uint8, copy=False)
         return picture[:, :, None]
+
+    def _turned(self, picture: Pixels, box: Box, angle: float) -> Pixels:
+        """Return the widened box of a picture turned back by `angle` degrees about its middle, the border repeated."""
+        import cv2
+
+        dx, dy = round(box.width * self.margin), round(box.height * self.margin)
+        width, height = box.width + 2 * dx, box.height + 2 * dy
+        reach = math.ceil(math.hypot(width, height) / 2) + 2
+        middle = (box.x + box.width / 2 - 0.5, box.y + box.height / 2 - 0.5)  # where pixel 0 reaches from -0.5 to 0.5
+        top, bottom = _span(middle[1], reach, picture.shape[0])
+        left, right = _span(middle[0], reach, picture.shape[1])
+        turn = cv2.getRotationMatrix2D((middle[0] - left, middle[1] - top), angle, 1.0)
+        turn[:, 2] += left - (box.x - dx), top - (box.y - dy)
+        return cv2.warpAffine(
+            np.ascontiguousarray(picture[top:bottom, left:right]),
+            turn,
+            (width, height),
+            flags=cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REPLICATE,
+        ).astype(np.uint8, copy=False)
 
     def _crop(self, picture: Pixels, box: Box) -> Pixels:
         """Return the widened box, with the border repeated where it sticks out of the picture."""
@@ -95,22 +128,42 @@ class Preprocess:
         return preprocess
 
 
-def read_picture(path: Path) -> Pixels | None:
-    """Return a picture as uint8 BGR [h, w, 3], or None when it cannot be read or is beyond all measure.
+def tilt(eyes: Eyes) -> float:
+    """Return by how many degrees a face is turned clockwise as one looks at the picture, -180 to 180."""
+    (left_x, left_y), (right_x, right_y) = eyes
+    return math.degrees(math.atan2(right_y - left_y, right_x - left_x))
 
-    The file is read in one go with its size bounded, and decoded from memory, so any path name works.
+
+def _span(middle: float, reach: int, size: int) -> tuple[int, int]:
+    """Return the part of a side of `size` pixels within `reach` of `middle`: one pixel at least."""
+    start = min(max(math.floor(middle) - reach, 0), size - 1)
+    return start, min(max(math.ceil(middle) + reach + 1, start + 1), size)
+
+
+def read_picture(path: Path) -> Pixels | None:
+    """Return a picture as uint8 BGR [h, w, 3], or None when it cannot be read, is cut off or is beyond all measure.
+
+    The file is read in one go with its size bounded, and decoded from memory, so any path name works. What its header
+    says is looked at before it is decoded: JPEG, PNG, BMP, WebP, TIFF and PNM, whatever the file is called. Grey gets
+    three equal channels, 16 bits are scaled to 8, a rotation noted by the camera (EXIF) is done, and alpha is dropped:
+    what is under it is read as it is stored.
     """
     import cv2
 
     try:
-        if path.stat().st_size > MAX_PICTURE_BYTES:
+        if not path.is_file() or path.stat().st_size > MAX_PICTURE_BYTES:  # a pipe or device would wait or never end
             return None
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-        if data.size == 0:
+        data = path.read_bytes()
+        size = size_of(data)
+        if size is None or size[0] * size[1] > MAX_PICTURE_PIXELS:
             return None
-        picture = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    except (OSError, cv2.error):
+        coded = np.frombuffer(data, np.uint8)
+        white = pnm_maximum(data)
+        if white in (None, 255, 65_535):
+            picture = cv2.imdecode(coded, cv2.IMREAD_COLOR)
+        else:  # OpenCV takes the values as they are
+            raw = cv2.imdecode(coded, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+            picture = None if raw is None else (np.minimum(raw, white) * np.float32(255 / white) + 0.5)
+    except (OSError, ValueError, cv2.error):
         return None
-    if picture is None or picture.shape[0] * picture.shape[1] > MAX_PICTURE_PIXELS:
-        return None
-    return picture.astype(np.uint8, copy=False)
+    return None if picture is None else picture.astype(np.uint8, copy=False)

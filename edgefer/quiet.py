@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sys
 from collections.abc import Iterator
@@ -53,3 +54,20 @@ def native_chatter_silenced() -> Iterator[None]:
             os.dup2(copy, descriptor)
             os.close(copy)
         os.close(nowhere)
+
+
+@functools.cache
+def silence_opencv() -> None:
+    """Keep OpenCV and its FFmpeg from writing to the terminal, for good: what they found is in our own errors.
+
+    Unlike `native_chatter_silenced` it may be called while other threads write. It must come before the first capture.
+    EDGEFER_VERBOSE=1 leaves them as they are, and so do OPENCV_LOG_LEVEL and OPENCV_FFMPEG_LOGLEVEL.
+    """
+    import cv2
+
+    if os.environ.get("EDGEFER_VERBOSE") == "1":
+        return
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    if "OPENCV_LOG_LEVEL" not in os.environ:
+        level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel  # it moved between versions
+        level(0)

@@ -43,7 +43,7 @@ def test_help_and_version() -> None:
     assert done.returncode == 0
     for command in (
         *("demo", "data", "train", "export", "optimize", "import"),
-        *("evaluate", "run", "bench", "report", "devices"),
+        *("evaluate", "run", "bench", "report", "devices", "models", "doctor"),
     ):
         assert command in done.stdout
         page = edgefer(command, "--help")
@@ -68,14 +68,14 @@ def test_devices() -> None:
 
 
 def test_run_demo_gives_a_line_of_json_a_frame() -> None:
-    done = edgefer("run", "--source", "demo:20", "--json")
+    done = edgefer("run", "--source", "demo:20", "--json", "--smooth", 0)
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert [line["frame"] for line in lines] == list(range(20))
     faces = [face for line in lines for face in line["faces"]]
     assert len(faces) >= 36  # two faces a frame
     for face in faces:
-        assert set(face) == {"box", "id", "label", "confidence", "scores"}
+        assert set(face) == {"box", "id", "label", "confidence", "certain", "detected", "scores"}
         assert len(face["box"]) == 4
         assert face["scores"][face["label"]] == face["confidence"] == max(face["scores"].values())
         assert sum(face["scores"].values()) == pytest.approx(1, abs=0.02)

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-DEVICE_SIDE = ["bundle", "preprocess", "metrics", "errors", "cartoon", "runtime", "devices"]
+DEVICE_SIDE = ["bundle", "preprocess", "metrics", "errors", "cartoon", "runtime", "devices", "doctor"]
 
 # Modules are importable without the runtime or camera that they are for: it is imported when it is opened.
 IMPORT_THEM_ALL = """

@@ -79,11 +79,17 @@ def step(label: str) -> Iterator[None]:
     say(f"{label}: {time.monotonic() - start:.1f} s")
 
 
-def profile_for(device: str | None) -> DeviceProfile:
-    """Return the profile asked for, or this machine's."""
-    from edgefer.devices.profile import detect, load_profile
+def profile_for(device: str | None, strict: bool = False) -> DeviceProfile:
+    """Return the profile asked for, or this machine's.
 
-    return load_profile(device) if device else detect()
+    Says where it does not fit the machine; with `strict` that raises DeviceError.
+    """
+    from edgefer.devices.profile import choose_profile
+
+    choice = choose_profile(device, strict)
+    for note in choice.notes:
+        say(f"note: {note}")
+    return choice.profile
 
 
 def open_preferred(
@@ -91,9 +97,9 @@ def open_preferred(
 ) -> LoadedEngine:
     """Open what is asked for, else what the bundle recommends for the device, else what the profile prefers.
 
-    Says what was passed over.
+    Says what was passed over, an execution provider too.
     """
-    from edgefer.runtime.engines import choose, load, open_engine
+    from edgefer.runtime.engines import choose, load, open_engine, passed_over
 
     if engine is None and precision is None:
         engine, precision = _recommended(bundle, profile)
@@ -107,7 +113,11 @@ def open_preferred(
             precision = profile.precision
         elif has:
             say(f"note: {profile.name} prefers {profile.precision}, but the bundle has {', '.join(has)} for {engine}")
-    return open_engine(bundle, engine, precision, threads or profile.threads)
+    loaded = open_engine(bundle, engine, precision, threads or profile.threads, profile.providers)
+    why = passed_over(loaded, profile.providers)
+    if why is not None:
+        say(f"note: {profile.providers[0]} is preferred on {profile.name}, but {why}; see docs/devices.md")
+    return loaded
 
 
 def _recommended(bundle: Bundle, profile: DeviceProfile) -> tuple[str | None, str | None]:

@@ -2,149 +2,197 @@
 
 from __future__ import annotations
 
-import contextlib
+import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
-from types import FrameType
+from typing import Any
 
 import click
 
-from edgefer.commands._shared import (
-    bundle_argument,
-    device_option,
-    json_flag,
-    open_preferred,
-    precision_option,
-    profile_for,
-    say,
-)
+from edgefer.commands._sections import Command, Option
+from edgefer.commands._shared import bundle_argument
+
+_source = partial(click.option, cls=Option, section="Source")
+_model = partial(click.option, cls=Option, section="Model and device")
+_faces = partial(click.option, cls=Option, section="Faces and emotions")
+_output = partial(click.option, cls=Option, section="Output, any number at once")
+_long = partial(click.option, cls=Option, section="Long runs")
+
+_file = click.Path(path_type=Path, dir_okay=False)
 
 
-@click.command()
+class _Size(click.ParamType):  # type: ignore[type-arg]
+    """`1280x720`."""
+
+    name = "WxH"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        """Return (width, height)."""
+        if isinstance(value, tuple):
+            return value
+        width, x, height = str(value).lower().partition("x")
+        if not (x and width.isdecimal() and height.isdecimal() and width.isascii() and height.isascii()):
+            self.fail(f"{value!r} is no size; give width and height as in 1280x720", parameter, context)
+        return int(width), int(height)
+
+
+class _Every(click.ParamType):  # type: ignore[type-arg]
+    """`auto` or a number."""
+
+    name = "auto|N"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        """Return the number; None for `auto`."""
+        if value is None or value == "auto":
+            return None
+        if not (str(value).isascii() and str(value).isdecimal() and 1 <= int(value) <= 1000):
+            self.fail(f"{value!r} is neither auto nor a number from 1 to 1000", parameter, context)
+        return int(value)
+
+
+@click.command(cls=Command)
 @bundle_argument
-@click.option(
+@_source(
     "--source",
     metavar="URI",
-    help="Camera (0, /dev/video0), stream (rtsp://, http://), video, picture, folder, demo [default: the device's]",
+    default="auto",
+    show_default=True,
+    help="auto (what the device prefers), 0, /dev/video0, picamera2://, csi://0, gst:PIPELINE, rtsp://…, http://…,"
+    " clip.mp4, party.jpg, photos/, 'photos/*.jpg', demo",
 )
-@device_option
-@click.option(
+@_source("--size", type=_Size(), help="Size to ask the camera for.")
+@_source(
+    "--fps", type=click.FloatRange(0, 1000, min_open=True), metavar="RATE", help="Frame rate to ask the camera for."
+)
+@_source("--rotate", type=click.Choice(["0", "90", "180", "270"]), default="0", help="Turn the picture clockwise.")
+@_source("--flip", type=click.Choice(["none", "h", "v"]), default="none", help="Mirror the picture.")
+@_model(
+    "--device",
+    metavar="NAME",
+    help="Device profile, such as rpi5 or jetson [default: this machine's; see edgefer devices]",
+)
+@_model("--strict", is_flag=True, help="Refuse a --device that this machine is not.")
+@_model(
     "--engine", metavar="NAME", help="litert, onnxruntime, openvino or tflite-runtime [default: the device's choice]"
 )
-@precision_option
-@click.option("--threads", type=click.IntRange(1, 256), help="Threads of the engine [default: the device's choice]")
-@click.option(
-    "--detector", default="haar", show_default=True, help="haar, or none for pictures that are faces already."
+@_model(
+    "--precision",
+    type=click.Choice(["int8", "dynamic", "fp16", "fp32"]),
+    help="[default: what the device prefers, if the bundle has it]",
 )
-@json_flag
-@click.option(
-    "--record", metavar="FILE.mp4", type=click.Path(path_type=Path, dir_okay=False), help="Write the annotated video."
+@_model("--threads", type=click.IntRange(1, 256), help="Threads of the engine [default: the device's choice]")
+@_faces(
+    "--detector", default="haar", show_default=True, help="haar, yunet, or none for pictures that are faces already."
 )
-@click.option("--show", is_flag=True, help="Show a window (needs opencv-python and a display).")
-@click.option("--frames", type=click.IntRange(min=1), help="Stop after so many frames.")
-def command(
-    bundle: Path | None,
-    source: str | None,
-    device: str | None,
-    engine: str | None,
-    precision: str | None,
-    threads: int | None,
-    detector: str,
-    as_json: bool,
-    record: Path | None,
-    show: bool,
-    frames: int | None,
-) -> None:
+@_faces(
+    "--detector-model", metavar="FILE", type=_file, help="Model of yunet [default: what edgefer models pull fetched]"
+)
+@_faces(
+    "--detect-every",
+    type=_Every(),
+    default="auto",
+    show_default=True,
+    help="Look for faces in every Nth frame, and carry them in between; auto: as often as a camera's rate allows,"
+    " in files always.",
+)
+@_faces(
+    "--smooth",
+    type=click.FloatRange(0, 60),
+    metavar="SECONDS",
+    default=0.5,
+    show_default=True,
+    help="Average each face over about so long, and hold its label until another leads clearly; 0: each frame alone."
+    " Pictures are never averaged.",
+)
+@_faces(
+    "--min-confidence",
+    type=click.FloatRange(0, 1),
+    metavar="P",
+    default=0.4,
+    show_default=True,
+    help="People are shown 'uncertain' below this; JSON has the label all the same, with \"certain\": false.",
+)
+@_output("--json", "as_json", is_flag=True, help="One JSON object a frame on standard output, nothing else.")
+@_output("--csv", metavar="FILE", type=_file, help="A row a face; goes on with a file that is there.")
+@_output(
+    "--record",
+    metavar="FILE.mp4",
+    type=_file,
+    help="The annotated video, a new file; %Y%m%d-%H%M%S in its name become the time.",
+)
+@_output("--show", is_flag=True, help="A window (needs opencv-python and a display).")
+@_output(
+    "--serve",
+    metavar="[HOST:]PORT",
+    is_flag=False,
+    flag_value="127.0.0.1:8377",
+    help="A page with picture, emotions and figures [without a value: 127.0.0.1:8377]. Other addresses need a token:"
+    " EDGEFER_TOKEN, --token-file, or one that is made and printed.",
+)
+@_output("--no-picture", is_flag=True, help="--serve without the picture: figures alone.")
+@_output("--token-file", metavar="FILE", type=_file, help="Where the token of --serve stands.")
+@_output(
+    "--mqtt",
+    metavar="URL",
+    help="Publish to mqtt://HOST[:PORT] or mqtts://…, with Home Assistant discovery. Password: EDGEFER_MQTT_PASSWORD or"
+    " --mqtt-password-file.",
+)
+@_output("--mqtt-user", metavar="NAME", help="User of the broker.")
+@_output("--mqtt-password-file", metavar="FILE", type=_file, help="Where the broker's password stands.")
+@_output("--mqtt-ca", metavar="FILE", type=_file, help="Certificate that the broker's is checked with.")
+@_output("--device-id", metavar="ID", help="Name of this device in MQTT [default: made from the machine's]")
+@_output(
+    "--blur-faces", is_flag=True, help="Make the faces that are found unrecognisable in --record, --show, --serve."
+)
+@_output("--summary", metavar="FILE.json", type=_file, help="Write the figures of the run when it ends.")
+@_long("--frames", type=click.IntRange(min=1), help="Stop after so many frames.")
+@_long(
+    "--stall",
+    type=click.FloatRange(1, 3600),
+    metavar="SECONDS",
+    default=20.0,
+    show_default=True,
+    help="Open a camera anew when it gives nothing for so long.",
+)
+@_long(
+    "--max-retries", type=click.IntRange(min=0), metavar="N", help="Give up on a lost camera after N failures in a row."
+)
+@_long("--config", metavar="FILE.toml", type=_file, help="Options from a file; SIGHUP reads it again.")
+@click.pass_context
+def command(context: click.Context, /, config: Path | None, **_: Any) -> None:
     """Read emotions from a camera, a video or pictures. Without BUNDLE, the model that ships is used.
 
-    With --json, each frame is one object on standard output:
+    With --json, each frame is one object on standard output (docs/json.md):
     {"frame": n, "time": s, "faces": [{"box": [x, y, w, h], "id": n, "label": "happy", "confidence": p, "scores": {…}}]}
 
     \b
     Examples:
-      edgefer run --source 0 --show
+      edgefer run                                     the camera, lines of text
+      edgefer run --source 0 --serve                  a page at http://127.0.0.1:8377
       edgefer run --source party.jpg --json
       edgefer run --device jetson --source clip.mp4 --record annotated.mp4
+      edgefer run --source rtsp://cam/1 --mqtt mqtt://broker --max-retries 10
 
-    Frames are not kept unless you ask for --record. Ctrl-C ends the run (exit code 130), SIGTERM too (0).
+    No picture is kept or sent unless --record or --serve ask for it. A camera that goes is tried again until it is
+    back. Exit code: 0 done (SIGTERM too), 1 the source or an output failed, 130 Ctrl-C.
     """
-    from edgefer.bundle import open_bundle
-    from edgefer.runtime.detectors import open_detector
-    from edgefer.runtime.pipeline import Pipeline, run
-    from edgefer.runtime.sinks import Sink
-    from edgefer.runtime.sources import open_source
-    from edgefer.runtime.tracker import Tracker
+    from edgefer.commands._notice import show_once
+    from edgefer.commands._session import Signals, run_session, settings_from
+    from edgefer.runtime.outlet import any_stuck
 
-    profile = profile_for(device)
-    opened = open_bundle(bundle)
-    stop = _StopOnSignals()
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(stop)
-        frames_in = stack.enter_context(open_source(source or profile.camera))
-        loaded = open_preferred(opened, profile, engine, precision, threads)
-        stack.callback(loaded.engine.close)
-        say(
-            f"{opened.name} ({loaded.artifact.precision}) on {loaded.name} {loaded.engine.version}"
-            f" / {loaded.engine.provider}, profile {profile.name}"
-        )
-        sinks: list[Sink] = []
+    def read() -> Any:
+        return settings_from(context, config)
 
-        def add(sink: Sink) -> None:
-            sinks.append(sink)
-            stack.callback(sink.close)  # at once: the next sink may fail to open
-
-        if as_json:
-            from edgefer.runtime.sinks.jsonl import JsonLines
-
-            add(JsonLines(sys.stdout))
-        else:
-            from edgefer.runtime.sinks.text import TextLines
-
-            add(TextLines(sys.stdout))
-        if record:
-            from edgefer.runtime.sinks.video import VideoFile
-
-            add(VideoFile(record, frames_in.fps or 25.0))
-        if show:
-            from edgefer.runtime.sinks.window import Window
-
-            add(Window())
-        pipeline = Pipeline(loaded.engine, opened.labels, opened.preprocess, open_detector(detector), Tracker())
-        summary = run(frames_in, pipeline, sinks, max_frames=frames, stopped=stop.asked)
-    stages = ", ".join(f"{stage} {ms:.2f}" for stage, ms in summary.stage_p50_ms.items())
-    skipped = f", {summary.skipped} unreadable and skipped" if summary.skipped else ""
-    say(
-        f"{summary.frames} frames{skipped}, {summary.frames_per_second:.1f} frames/s, {summary.faces} faces;"
-        f" ms p50: {stages}"
-    )
-    if record:
-        say(f"annotated video: {record}")
-    if stop.signal == signal.SIGINT:
-        raise click.exceptions.Exit(130)
-
-
-class _StopOnSignals:
-    """Turns the first SIGINT or SIGTERM into a wish to stop after this frame; a second one interrupts at once."""
-
-    def __init__(self) -> None:
-        self.signal: int | None = None
-        self._previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def __enter__(self) -> _StopOnSignals:
-        for number in self._previous:
-            signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def asked(self) -> bool:
-        """Return whether a signal came."""
-        return self.signal is not None
-
-    def _note(self, number: int, _: FrameType | None) -> None:
-        if self.signal is not None:
-            raise KeyboardInterrupt
-        self.signal = number
+    settings = read()
+    show_once()
+    with Signals() as signals:
+        outcome = run_session(settings, signals, read)
+        while outcome.reloaded is not None:
+            outcome = run_session(outcome.reloaded, signals, read)
+    code = 130 if signals.stop == signal.SIGINT else int(outcome.failed)
+    if any_stuck():  # Python would wait for its lock on standard output, and abort
+        sys.stderr.flush()
+        os._exit(code)
+    raise click.exceptions.Exit(code)

@@ -1,142 +1,201 @@
-"""Device profiles: TOML → frozen dataclass, and which one this machine is."""
+"""Which device profiles there are, which one this machine is, and which one a name means."""
 
 from __future__ import annotations
 
-import dataclasses
 import platform
-import sys
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
-from typing import Any
 
+from edgefer.devices import board
+from edgefer.devices.catalogue import Entry, entries, packaged, packaged_names
+from edgefer.devices.description import DeviceProfile, parse_profile
 from edgefer.errors import DeviceError
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+__all__ = [
+    "GENERIC",
+    "Choice",
+    "DeviceProfile",
+    "Listed",
+    "choose_profile",
+    "describe_all",
+    "detect",
+    "load_profile",
+    "parse_profile",
+    "profile_names",
+]
 
 GENERIC = "generic"
 """The profile of a machine that no other profile fits."""
 
 
 @dataclass(frozen=True)
-class DeviceProfile:
-    """How to recognise a device, what to prefer on it, and where it tells of heat and power."""
+class Choice:
+    """A profile, and what the person should know about its being taken."""
+
+    profile: DeviceProfile
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One line of the list of profiles."""
 
     name: str
-    """The TOML file's name without `.toml`."""
-    title: str
-    engines: tuple[str, ...]
-    """Engines in order of preference."""
-    aliases: tuple[str, ...] = ()
-    machine: tuple[str, ...] = ()
-    """Values of `platform.machine()` that fit."""
-    model_contains: tuple[str, ...] = ()
-    """One of these stands in the device tree's model; empty = the machine alone decides."""
-    precision: str = "int8"
-    threads: int = 1
-    camera: str = "0"
-    """The source URI to use when none is given."""
-    thermal_zones: tuple[str, ...] = ()
-    """Glob patterns below / of files with millidegrees Celsius."""
-    frequencies: tuple[str, ...] = ()
-    """Glob patterns of files with a current CPU clock in kHz."""
-    governors: tuple[str, ...] = ()
-    """Glob patterns of files with the name of a CPU frequency governor."""
-    throttle_counters: tuple[str, ...] = ()
-    """Glob patterns of files with a number that grows whenever heat or power slowed the device down."""
-    throttled_command: tuple[str, ...] = ()
-    """What prints `throttled=0x…`, the Raspberry Pi firmware's bits."""
-    power_mode_command: tuple[str, ...] = ()
-    """What prints the power mode that the device is in."""
+    profile: DeviceProfile | None
+    """None when the file is broken."""
+    here: bool
+    """Whether it is this machine's."""
+    file: Path | None
+    """The user's file, None for a profile of the package."""
+    fault: str = ""
 
-    def __post_init__(self) -> None:
-        if self.precision not in ("fp32", "fp16", "int8"):
-            raise DeviceError(f"device {self.name}: precision is {self.precision!r}; choose fp32, fp16 or int8")
-        if not 1 <= self.threads <= 1024:
-            raise DeviceError(f"device {self.name}: threads is {self.threads}; it must be 1 or more")
-        if not self.engines:
-            raise DeviceError(f"device {self.name}: engines is empty; name at least one")
+
+@dataclass(frozen=True)
+class _Machine:
+    """What a machine says of itself."""
+
+    machine: str
+    model: str
+    compatible: frozenset[str]
+    cpuinfo: str
+
+    def fits(self, profile: DeviceProfile) -> bool:
+        if self.machine not in profile.machine:
+            return False
+        if profile.model_contains or profile.compatible:
+            named = any(part in self.model for part in profile.model_contains)
+            if not named and self.compatible.isdisjoint(profile.compatible):
+                return False
+        return not profile.cpu_contains or any(part in self.cpuinfo for part in profile.cpu_contains)
 
 
 def profile_names() -> list[str]:
-    """Return the names of the profiles in the package, sorted; aliases are not among them."""
-    return sorted(f.name[: -len(".toml")] for f in resources.files(__package__).iterdir() if f.name.endswith(".toml"))
+    """Return the names of the profiles in the package, sorted; aliases and the user's own are not among them."""
+    return packaged_names()
 
 
-def load_profile(name: str) -> DeviceProfile:
-    """Return the profile called `name`, or with that alias; raises DeviceError with the names that exist."""
-    names = profile_names()
-    if name in names:
-        return _read(name)
-    profiles = [_read(known) for known in names]
+def load_profile(name: str, config_dir: Path | None = None) -> DeviceProfile:
+    """Return the profile called `name`, with that alias, or the default of the family of that name.
+
+    The user's profiles (in `config_dir`, or where catalogue.config_folder says) come before the package's. Raises
+    DeviceError with the names that exist, or for a profile of the user's that is needed and broken.
+    """
+    known = entries(config_dir)
+    for entry in known:
+        if entry.name == name:
+            return entry.load()
+    profiles, faults = _loaded(known)
     for profile in profiles:
         if name in profile.aliases:
             return profile
-    choices = ", ".join(" or ".join((p.name, *p.aliases)) for p in profiles)
-    raise DeviceError(f"there is no device called {name!r}; choose one of: {choices}")
-
-
-def detect(root: Path = Path("/"), machine: str | None = None) -> DeviceProfile:
-    """Return the profile of this machine, by the device tree's model, then by the processor; else the generic one.
-
-    `root` is where /proc is looked for, `machine` stands in for `platform.machine()`.
-    """
-    machine = machine if machine is not None else platform.machine()
-    model = device_tree_model(root)
-    fitting = [p for p in map(_read, profile_names()) if machine in p.machine]
-    for profile in fitting:
-        if any(part in model for part in profile.model_contains):
+    for profile in profiles:
+        if name and name == profile.family and profile.default_of_family:
             return profile
-    for profile in fitting:
-        if not profile.model_contains:
-            return profile
-    return load_profile(GENERIC)
+    choices = ", ".join(" or ".join((p.name, *p.aliases)) for p in sorted(profiles, key=lambda p: p.name))
+    families = ", ".join(sorted({p.family for p in profiles if p.family} - {p.name for p in profiles}))
+    broken = "".join(f"; {fault}" for fault in faults)
+    raise DeviceError(f"there is no device called {name!r}; choose one of: {choices}, or a family: {families}{broken}")
 
 
-def describe_all(root: Path = Path("/"), machine: str | None = None) -> list[tuple[DeviceProfile, bool]]:
-    """Return every profile with whether it is this machine's."""
-    here = detect(root, machine).name
-    return [(_read(name), name == here) for name in profile_names()]
+def detect(root: Path = Path("/"), machine: str | None = None, config_dir: Path | None = None) -> DeviceProfile:
+    """Return the profile of this machine: by the device tree, then by the processor; else the generic one.
 
-
-def device_tree_model(root: Path = Path("/")) -> str:
-    """Return the board's name from the device tree, such as `Raspberry Pi 5 Model B Rev 1.0`; empty without one."""
-    try:
-        data = (root / "proc/device-tree/model").read_bytes()
-    except OSError:
-        return ""
-    return data.decode("utf-8", errors="replace").strip("\0 \n")
-
-
-def _read(name: str) -> DeviceProfile:
-    return parse_profile(name, (resources.files(__package__) / f"{name}.toml").read_text(encoding="utf-8"))
-
-
-def parse_profile(name: str, text: str) -> DeviceProfile:
-    """Return the profile that a TOML text describes.
-
-    Raises DeviceError for text that is not TOML, an unknown or missing field, and a value of the wrong type or range.
+    `root` is where /proc is looked for, `machine` stands in for `platform.machine()`. Raises DeviceError when the
+    profile that fits is replaced by a broken one of the user's.
     """
+    return _detect(entries(config_dir), _look(root, machine))
+
+
+def choose_profile(
+    name: str | None = None,
+    strict: bool = False,
+    root: Path = Path("/"),
+    machine: str | None = None,
+    config_dir: Path | None = None,
+) -> Choice:
+    """Return the profile that `name` (a profile, an alias, a family) means on this machine; None = this machine's own.
+
+    Of a family, it is the member that this machine is, and on another machine the family's default. A profile that
+    does not fit the machine comes with a note, or with `strict` raises DeviceError; so does an unknown name.
+    """
+    seen = _look(root, machine)
+    known = entries(config_dir)
+    if name is None:
+        faults = _loaded(known)[1]
+        return Choice(_detect(known, seen), tuple(f"left out: {fault}" for fault in faults))
+    here = _member(known, name, seen)
+    if here is not None:
+        return Choice(here)
+    profile = load_profile(name, config_dir)
+    if profile.name == GENERIC or seen.fits(profile):
+        return Choice(profile)
+    what = f"this machine is no {name} (it is {seen.model or _detect(known, seen).title})"
+    if strict:
+        raise DeviceError(f"{what}; leave out --strict to use {profile.name}'s settings on it, or leave out --device")
+    return Choice(profile, (f"{what}; {profile.name}'s settings are used, its figures and paths may not fit",))
+
+
+def describe_all(root: Path = Path("/"), machine: str | None = None, config_dir: Path | None = None) -> list[Listed]:
+    """Return every profile by name, with whether it is this machine's; a broken one of the user's with its fault."""
+    known = entries(config_dir)
     try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise DeviceError(f"device {name}: not valid TOML: {error}") from error
-    fields = {f.name: f for f in dataclasses.fields(DeviceProfile) if f.name != "name"}
-    checked: dict[str, Any] = {}
-    for key, value in values.items():
-        if key not in fields:
-            raise DeviceError(f"device {name}: unknown field {key!r}; known: {', '.join(fields)}")
-        if fields[key].type == "tuple[str, ...]":
-            if not isinstance(value, list) or not all(type(v) is str and v for v in value):
-                raise DeviceError(f"device {name}: {key} must be a list of texts, found {value!r}")
-            value = tuple(value)
-        elif type(value).__name__ != fields[key].type:
-            raise DeviceError(f"device {name}: {key} must be of type {fields[key].type}, found {value!r}")
-        checked[key] = value
-    missing = [k for k, f in fields.items() if f.default is dataclasses.MISSING and k not in checked]
-    if missing:
-        raise DeviceError(f"device {name}: missing {', '.join(missing)}; a profile needs at least title and engines")
-    return DeviceProfile(name=name, **checked)
+        here = _detect(known, _look(root, machine)).name
+    except DeviceError:  # this machine's profile is the broken one, which is in the list
+        here = ""
+    return sorted((_listed(entry, here) for entry in known), key=lambda listed: listed.name)
+
+
+def _look(root: Path, machine: str | None) -> _Machine:
+    return _Machine(
+        machine if machine is not None else platform.machine(),
+        board.device_tree_model(root),
+        frozenset(board.device_tree_compatible(root)),
+        board.cpuinfo(root),
+    )
+
+
+def _detect(known: list[Entry], seen: _Machine) -> DeviceProfile:
+    """Return the profile that says most about this machine; of two alike, the user's, then the first by name."""
+    fitting = []
+    for entry in known:
+        try:
+            profile = entry.load()
+        except DeviceError:
+            if entry.name in packaged_names() and seen.fits(packaged(entry.name)):
+                raise
+            continue
+        if profile.automatic and seen.fits(profile):
+            fitting.append(profile)
+    if fitting:
+        return max(fitting, key=_said)  # the first of the largest
+    return next(entry for entry in known if entry.name == GENERIC).load()
+
+
+def _said(profile: DeviceProfile) -> tuple[bool, bool]:
+    return bool(profile.model_contains or profile.compatible), bool(profile.cpu_contains)
+
+
+def _member(known: list[Entry], family: str, seen: _Machine) -> DeviceProfile | None:
+    """Return the profile of this machine if it is of that family, and if the name is not a profile's."""
+    if any(entry.name == family for entry in known):
+        return None
+    here = _detect(known, seen)
+    return here if family and here.family == family else None
+
+
+def _loaded(known: list[Entry]) -> tuple[list[DeviceProfile], list[str]]:
+    """Return the profiles that can be read, and what is wrong with the others."""
+    profiles, faults = [], []
+    for entry in known:
+        try:
+            profiles.append(entry.load())
+        except DeviceError as error:
+            faults.append(str(error))
+    return profiles, faults
+
+
+def _listed(entry: Entry, here: str) -> Listed:
+    try:
+        return Listed(entry.name, entry.load(), entry.name == here, entry.file)
+    except DeviceError as error:
+        return Listed(entry.name, None, False, entry.file, str(error))

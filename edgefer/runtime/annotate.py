@@ -1,4 +1,4 @@
-"""Results drawn into the picture: box, number, emotion, and a bar for every score."""
+"""Results drawn into the picture: box, number, emotion, and a bar for every score; faces blurred where asked for."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import cv2
 import numpy as np
 
 from edgefer.preprocess import Box, Pixels
-from edgefer.runtime.results import FaceResult
+from edgefer.runtime.results import UNCERTAIN, FaceResult
 from edgefer.runtime.tracker import overlap
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
+_PATCHES = 6
 _WHITE, _GREY = (255, 255, 255), (150, 150, 150)
-_COLOURS = {
+COLOURS = {
     "angry": (60, 60, 235),
     "disgust": (60, 160, 60),
     "fear": (190, 80, 150),
@@ -21,12 +22,20 @@ _COLOURS = {
     "sad": (230, 140, 50),
     "surprise": (40, 140, 255),
     "neutral": (200, 200, 200),
+    UNCERTAIN: (150, 150, 150),
 }
+"""Label → BGR; labels of other data sets have none of their own."""
 
 
-def annotate(image: Pixels, faces: Sequence[FaceResult]) -> Pixels:
-    """Return a copy of `image`, uint8 BGR [h, w, 3], with the faces drawn; lines and letters grow with the picture."""
+def annotate(image: Pixels, faces: Sequence[FaceResult], *, blur: bool = False) -> Pixels:
+    """Return a copy of `image`, uint8 BGR [h, w, 3], with the faces drawn; lines and letters grow with the picture.
+
+    With `blur` nobody can be recognised by a face that was found; a face that was not found stays as it is.
+    """
     picture = image.copy()
+    if blur:
+        for face in faces:
+            _blur(picture, face.box)
     unit = max(0.5, max(picture.shape[:2]) / 640)
     taken = [face.box for face in faces]
     for face in faces:
@@ -40,13 +49,23 @@ def annotate(image: Pixels, faces: Sequence[FaceResult]) -> Pixels:
     return picture
 
 
+def _blur(picture: Pixels, box: Box) -> None:
+    """Replace the box and a quarter of it around by 6 × 6 patches, made smooth: too few to know anybody by."""
+    dx, dy = box.width // 4, box.height // 4
+    left, top = max(0, box.x - dx), max(0, box.y - dy)
+    face = picture[top : max(0, box.y + box.height + dy), left : max(0, box.x + box.width + dx)]
+    if face.size:
+        patches = cv2.resize(face, (_PATCHES, _PATCHES), interpolation=cv2.INTER_AREA)
+        face[:] = cv2.resize(patches, (face.shape[1], face.shape[0]), interpolation=cv2.INTER_LINEAR)
+
+
 def _colour(face: FaceResult) -> tuple[int, int, int]:
-    return _COLOURS.get(face.label, (220, 220, 120))
+    return COLOURS.get(face.shown, (220, 220, 120))
 
 
 def _title(picture: Pixels, face: FaceResult, unit: float) -> None:
     """Write number, label and confidence on a strip above the box, or inside it at the picture's top."""
-    text = f"#{face.id} {face.label} {face.confidence:.0%}"
+    text = f"#{face.id} {face.shown} {face.confidence:.0%}"
     scale, thick = 0.5 * unit, max(1, round(unit))
     (width, height), _ = cv2.getTextSize(text, _FONT, scale, thick)
     pad = round(4 * unit)

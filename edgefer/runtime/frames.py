@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol
 
-from edgefer.preprocess import Box, Pixels
+from edgefer.errors import SourceError
+from edgefer.preprocess import Box, Eyes, Pixels
+
+FLIPS = ("none", "h", "v")
+TURNS = (0, 90, 180, 270)
+MAX_SIDE = 16_384
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +26,34 @@ class Frame:
     image: Pixels
     """uint8 BGR [h, w, 3]."""
     name: str | None = None
-    """The file's name, where frames are files."""
+    """The file's name, where each frame is a file: such frames have nothing to do with one another."""
+    captured: float | None = None
+    """When a live source gave it, in seconds of `time.monotonic`."""
+
+
+@dataclass(frozen=True)
+class CaptureOptions:
+    """How pictures are wanted of a source. A size or rate is a wish: a camera gives the nearest that it has."""
+
+    width: int | None = None
+    height: int | None = None
+    fps: float | None = None
+    rotate: int = 0
+    """Degrees clockwise: 0, 90, 180 or 270."""
+    flip: str = "none"
+    """`h` mirrors left and right, `v` top and bottom; after the rotation."""
+
+    def __post_init__(self) -> None:
+        """Raise SourceError for a value out of range."""
+        for name, value in (("width", self.width), ("height", self.height)):
+            if value is not None and not 1 <= value <= MAX_SIDE:
+                raise SourceError(f"{name} is {value}; it must be 1–{MAX_SIDE} pixels")
+        if self.fps is not None and not 0 < self.fps <= 1000:
+            raise SourceError(f"fps is {self.fps}; it must be above 0 and at most 1000")
+        if self.rotate not in TURNS:
+            raise SourceError(f"rotate is {self.rotate}; choose one of {', '.join(map(str, TURNS))}")
+        if self.flip not in FLIPS:
+            raise SourceError(f"flip is {self.flip!r}; choose one of {', '.join(FLIPS)}")
 
 
 @dataclass(frozen=True)
@@ -30,12 +62,15 @@ class Face:
 
     box: Box
     score: float = 1.0
+    eyes: Eyes | None = None
+    """Where the eyes are, if the detector tells."""
 
 
 class FrameSource(Protocol):
     """Gives frames one by one, once; a context manager that lets go of the camera or file at its end.
 
-    Iterating raises SourceError when a source that should go on (a camera) stops.
+    Opening and iterating may happen in a thread. Iterating raises SourceError when a source that should go on (a
+    camera) stops; a read comes back within some 15 seconds, with a frame or an error, wherever the driver allows it.
     """
 
     skipped: int

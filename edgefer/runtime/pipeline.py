@@ -1,120 +1,93 @@
-"""One frame through detector, tracker, preprocessing and model: the path of camera, benchmark and demo."""
+"""One frame through detector, tracker, preprocessing, model and smoothing: the path of camera, benchmark and demo."""
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 
-from edgefer.metrics import Floats
 from edgefer.preprocess import Box, Preprocess
-from edgefer.runtime.engines import Engine
-from edgefer.runtime.frames import FaceDetector, Frame, FrameSource
+from edgefer.runtime.engines import Engine, Probabilities
+from edgefer.runtime.frames import Face, FaceDetector, Frame
+from edgefer.runtime.pace import Pace
 from edgefer.runtime.results import FaceResult, FrameResult
-from edgefer.runtime.sinks import Sink, StopRun
+from edgefer.runtime.smooth import Answer, Smoother, Smoothing
 from edgefer.runtime.tracker import Tracker
 
-STAGES = ("detect", "track", "preprocess", "infer")
+STAGES = ("detect", "track", "preprocess", "infer", "smooth")
 
 
 class Pipeline:
-    """Frame → the faces in it with their emotions. Holds the tracker's memory, so use one for each stream."""
+    """Frame → the faces in it with their emotions. Holds the memory of faces, so use one for each stream."""
 
     def __init__(
-        self, engine: Engine, labels: Sequence[str], preprocess: Preprocess, detector: FaceDetector, tracker: Tracker
+        self,
+        engine: Engine,
+        labels: Sequence[str],
+        preprocess: Preprocess,
+        detector: FaceDetector,
+        tracker: Tracker,
+        smoothing: Smoothing = Smoothing(),
+        pace: Pace | None = None,
     ) -> None:
+        """`smoothing` and `pace` as they stand change nothing: every frame is searched and speaks for itself."""
         self._engine = engine
         self._labels = tuple(labels)
         self._preprocess = preprocess
         self._detector = detector
         self._tracker = tracker
+        self._smoother = Smoother(smoothing)
+        self._alone = Smoothing(min_confidence=smoothing.min_confidence)
+        self._pace = pace or Pace()
 
     def process(self, frame: Frame) -> FrameResult:
-        """Return the faces of one frame; `stage_ms` has the milliseconds of each stage."""
+        """Return the faces of one frame; `stage_ms` has the milliseconds of each stage.
+
+        A frame with a name is a picture of its own: faces of the one before are not looked for in it, nor remembered.
+        """
         start = time.perf_counter_ns()
-        found = self._detector.detect(frame.image)
+        alone = frame.name is not None
+        if alone:
+            self._tracker.forget()
+        look = self._pace.due() or alone
+        found = self._detector.detect(frame.image) if look else []
         detected = time.perf_counter_ns()
-        faces = self._tracker.update(found)
+        faces = self._tracker.update(found) if look else self._tracker.carry()
         tracked = time.perf_counter_ns()
-        results: tuple[FaceResult, ...] = ()
+        rows = np.empty((0, len(self._labels)), np.float32)
         prepared = tracked
         if faces:
-            inputs = np.stack([self._preprocess(frame.image, face.box) for _, face in faces])
+            inputs = np.stack([self._preprocess(frame.image, face.box, face.eyes) for _, face in faces])
             prepared = time.perf_counter_ns()
             rows = self._engine.run(inputs)
-            results = tuple(
-                self._result(number, face.box, row) for (number, face), row in zip(faces, rows, strict=True)
-            )
+        inferred = time.perf_counter_ns()
+        smoother = Smoother(self._alone) if alone else self._smoother
+        results = self._results(faces, rows, smoother, frame.time, look)
         end = time.perf_counter_ns()
-        times = (detected - start, tracked - detected, prepared - tracked, end - prepared)
-        stage_ms = {stage: ns / 1e6 for stage, ns in zip(STAGES, times, strict=True)}
-        return FrameResult(frame.index, frame.time, results, stage_ms, frame.name)
+        marks = (start, detected, tracked, prepared, inferred, end)
+        ms = [(after - before) / 1e6 for before, after in itertools.pairwise(marks)]
+        self._pace.took(ms[0] if look else None, sum(ms[1:]))
+        return FrameResult(frame.index, frame.time, results, dict(zip(STAGES, ms, strict=True)), frame.name)
 
-    def _result(self, number: int, box: Box, row: Floats) -> FaceResult:
-        best = int(row.argmax())
-        scores = {label: float(p) for label, p in zip(self._labels, row, strict=True)}
-        return FaceResult(box, number, self._labels[best], float(row[best]), scores)
+    def _results(
+        self, faces: Sequence[tuple[int, Face]], rows: Probabilities, smoother: Smoother, now: float, detected: bool
+    ) -> tuple[FaceResult, ...]:
+        smoother.keep(self._tracker.known)
+        return tuple(
+            self._result(number, face.box, row, smoother.update(number, now, row), detected)
+            for (number, face), row in zip(faces, rows, strict=True)
+        )
 
-
-@dataclass(frozen=True)
-class Summary:
-    """How a run went."""
-
-    frames: int
-    skipped: int
-    """Frames or pictures that could not be read."""
-    seconds: float
-    frames_per_second: float
-    faces: int
-    emotions: dict[str, int]
-    """Label → number of faces that showed it, over all frames."""
-    stage_p50_ms: dict[str, float]
-
-
-def run(
-    source: FrameSource,
-    pipeline: Pipeline,
-    sinks: Iterable[Sink],
-    *,
-    max_frames: int | None = None,
-    stopped: Callable[[], bool] = lambda: False,
-) -> Summary:
-    """Feed every frame of an opened source through the pipeline to all sinks, until it ends or is told to stop."""
-    sinks = list(sinks)
-    emotions: Counter[str] = Counter()
-    times: dict[str, list[float]] = {stage: [] for stage in STAGES}
-    frames = 0
-    start = time.monotonic()
-    try:
-        for frame in source:
-            result = pipeline.process(frame)
-            frames += 1
-            emotions.update(face.label for face in result.faces)
-            for stage, ms in result.stage_ms.items():
-                _keep(times[stage], ms)
-            for sink in sinks:
-                sink.write(frame, result)
-            if stopped() or frames == max_frames:
-                break
-    except StopRun:
-        pass
-    seconds = time.monotonic() - start
-    return Summary(
-        frames=frames,
-        skipped=source.skipped,
-        seconds=seconds,
-        frames_per_second=frames / seconds if seconds else 0.0,
-        faces=sum(emotions.values()),
-        emotions=dict(emotions.most_common()),
-        stage_p50_ms={stage: float(np.median(values)) for stage, values in times.items() if values},
-    )
-
-
-def _keep(values: list[float], value: float, limit: int = 10_000) -> None:
-    """Append, forgetting the older half at `limit`: a run of months must not grow."""
-    if len(values) >= limit:
-        del values[: limit // 2]
-    values.append(value)
+    def _result(self, number: int, box: Box, row: Probabilities, answer: Answer, detected: bool) -> FaceResult:
+        return FaceResult(
+            box=box,
+            id=number,
+            label=self._labels[answer.label],
+            confidence=float(answer.probabilities[answer.label]),
+            scores=dict(zip(self._labels, answer.probabilities.tolist(), strict=True)),
+            certain=answer.certain,
+            raw_label=self._labels[int(row.argmax())],
+            detected=detected,
+        )

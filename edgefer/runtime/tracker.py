@@ -11,7 +11,7 @@ from edgefer.runtime.frames import Face
 @dataclass
 class _Track:
     id: int
-    box: Box
+    face: Face
     lost: int = 0
 
 
@@ -30,7 +30,7 @@ class Tracker:
     def update(self, faces: list[Face]) -> list[tuple[int, Face]]:
         """Return the faces of the next frame with their numbers, in the order given."""
         pairs = [
-            (overlap(track.box, face.box), -track.lost, t, f)
+            (overlap(track.face.box, face.box), -track.lost, t, f)
             for t, track in enumerate(self._tracks)
             for f, face in enumerate(faces)
         ]
@@ -47,12 +47,25 @@ class Tracker:
         self._tracks = [track for track in self._tracks if track.lost <= self._keep]
         for f, face in enumerate(faces):
             if f in found:
-                found[f].box = face.box
+                found[f].face = face
             else:
-                found[f] = _Track(self._next, face.box)
+                found[f] = _Track(self._next, face)
                 self._tracks.append(found[f])
                 self._next += 1
         return [(found[f].id, face) for f, face in enumerate(faces)]
+
+    def carry(self) -> list[tuple[int, Face]]:
+        """Return the faces where they were last seen, for a frame in which nobody looked for faces."""
+        return [(track.id, track.face) for track in self._tracks if track.lost == 0]
+
+    def forget(self) -> None:
+        """Know no face any more; numbers go on."""
+        self._tracks = []
+
+    @property
+    def known(self) -> set[int]:
+        """The numbers of the faces that may still come back."""
+        return {track.id for track in self._tracks}
 
 
 def overlap(a: Box, b: Box) -> float:

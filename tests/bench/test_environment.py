@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from edgefer.bench.environment import decode_throttled, snapshot, validity
+from edgefer.bench.environment import snapshot, validity
+from edgefer.devices.board import decode_throttled
 from edgefer.devices.profile import load_profile
 
 PI5_CPUINFO = """\
@@ -103,28 +104,12 @@ def test_the_power_mode_is_what_the_command_prints(tmp_path: Path, monkeypatch: 
     assert snapshot(load_profile("jetson"), tmp_path)["power_mode"] == "NV Power Mode: 15W"
 
 
-@pytest.mark.parametrize(
-    ("text", "now", "occurred"),
-    [
-        ("throttled=0x0", [], []),
-        ("throttled=0x50005\n", ["under-voltage", "throttled"], ["under-voltage", "throttled"]),
-        ("throttled=0xA", ["clock capped", "soft temperature limit"], []),
-        ("throttled=0x80000", [], ["soft temperature limit"]),
-    ],
-)
-def test_the_bits_are_put_into_words(text: str, now: list[str], occurred: list[str]) -> None:
-    found = decode_throttled(text)
-    assert found is not None
-    assert (found["now"], found["occurred"]) == (now, occurred)
-
-
-@pytest.mark.parametrize("text", [None, "", "0x0", "throttled=0x", "throttled=0x123456789", "throttled=0x0 or so"])
-def test_other_text_has_no_bits(text: str | None) -> None:
-    assert decode_throttled(text) is None
-
-
-def state(bits: str | None, **more: Any) -> dict[str, Any]:
-    return {"throttled": decode_throttled(bits)} | more
+def state(bits: str | None) -> dict[str, Any]:
+    """What a snapshot has of a Pi's bits."""
+    found = decode_throttled(bits)
+    if found is None:
+        return {"throttled": None}
+    return {"throttled": {"bits": found.bits, "now": list(found.now), "occurred": list(found.occurred)}}
 
 
 @pytest.mark.parametrize(

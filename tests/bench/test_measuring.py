@@ -95,7 +95,7 @@ def test_the_pipeline_is_measured_with_its_stages(tiny_bundle: Bundle, monkeypat
     assert [m.faces for m in results] == [0, 1, 3]
     for m in results:
         assert m.stages_ms is not None
-        assert list(m.stages_ms) == ["detect", "track", "preprocess", "infer", "emit"]
+        assert list(m.stages_ms) == ["detect", "track", "preprocess", "infer", "smooth", "emit"]
         assert m.faces_found == pytest.approx(m.faces, abs=0.5)
         assert m.detector == "haar"
         assert m.load_ms is None

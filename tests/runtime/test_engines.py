@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from edgefer import cartoon
 from edgefer.bundle import Bundle, describe
+from edgefer.commands._shared import open_preferred
+from edgefer.devices.profile import load_profile
 from edgefer.errors import BundleError, EngineError, MissingDependencyError
 from edgefer.runtime import engines
 from edgefer.runtime.engines import (
@@ -21,7 +24,9 @@ from edgefer.runtime.engines import (
     engine_names,
     installed_engines,
     open_engine,
+    passed_over,
 )
+from edgefer.runtime.engines._batches import Batches, FixedBatches
 
 
 @pytest.fixture(params=engine_names())
@@ -67,6 +72,16 @@ def test_every_precision_of_the_bundle_runs(name: str, faces: Pictures, tiny_bun
 def test_a_batch_is_its_pictures_one_by_one(loaded: LoadedEngine, faces: Pictures) -> None:
     one_by_one = np.concatenate([loaded.engine.run(faces[i : i + 1]) for i in range(len(faces))])
     np.testing.assert_array_equal(loaded.engine.run(faces), one_by_one)
+
+
+@pytest.mark.parametrize("count", [2, 3, 7, 8, 9, 20, 33])
+def test_an_answer_never_depends_on_the_faces_beside_it(loaded: LoadedEngine, tiny_bundle: Bundle, count: int) -> None:
+    size = tiny_bundle.preprocess.size
+    pictures = np.random.default_rng(count).integers(0, 256, (count, size, size, 1), np.uint8)
+    alone = np.concatenate([loaded.engine.run(pictures[i : i + 1]) for i in range(count)])
+    for _ in range(2):  # the first batch of a size is run otherwise than the next
+        np.testing.assert_array_equal(loaded.engine.run(pictures), alone)
+    np.testing.assert_array_equal(loaded.engine.run(pictures[::-1])[::-1], alone)
 
 
 def test_no_picture_gives_no_row(loaded: LoadedEngine, faces: Pictures, tiny_bundle: Bundle) -> None:
@@ -156,6 +171,47 @@ def test_it_says_what_runs(loaded: LoadedEngine, name: str) -> None:
     assert loaded.name == name
     assert loaded.engine.provider
     assert loaded.engine.version[0].isdigit()
+
+
+def test_what_a_runtime_raises_while_it_runs_names_the_engine(
+    loaded: LoadedEngine, name: str, faces: Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = getattr(loaded.engine, "_engine", loaded.engine)  # below the temperature
+
+    class Broken:
+        def __getattr__(self, _: str) -> object:
+            raise RuntimeError("CUDA failure 700: an illegal memory access\nat gpu_data_transfer.cc:73")
+
+    (runtime,) = [key for key in ("_interpreter", "_session", "_request") if hasattr(engine, key)]
+    good = getattr(engine, runtime)
+    monkeypatch.setattr(engine, runtime, Broken())
+    with pytest.raises(EngineError, match=f"^{name} failed while it ran the model: CUDA failure 700") as caught:
+        loaded.engine.run(faces)
+    assert "\n" not in str(caught.value)
+    monkeypatch.setattr(engine, runtime, good)
+    assert len(loaded.engine.run(faces)) == len(faces)
+
+
+def test_an_engine_that_was_closed_raises_its_error(loaded: LoadedEngine, name: str, faces: Pictures) -> None:
+    loaded.engine.close()
+    with pytest.raises(EngineError, match=f"^{name} failed while it ran the model"):
+        loaded.engine.run(faces)
+
+
+def test_providers_are_taken_by_every_engine(loaded: LoadedEngine, name: str, tiny_bundle: Bundle) -> None:
+    again = open_engine(tiny_bundle, name, loaded.artifact.precision, providers=["NoSuchExecutionProvider"])
+    assert again.engine.provider == loaded.engine.provider
+    again.engine.close()
+
+
+def test_opening_again_leaves_the_terminal_to_the_sinks(
+    loaded: LoadedEngine, name: str, tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def redirected() -> None:
+        raise AssertionError("file descriptors 1 and 2 were redirected, which another thread may be writing to")
+
+    monkeypatch.setattr(engines.quiet, "native_chatter_silenced", redirected)
+    open_engine(tiny_bundle, name).engine.close()
 
 
 def test_closing_twice_is_fine(loaded: LoadedEngine) -> None:
@@ -251,3 +307,153 @@ def test_onnx_models_with_data_in_other_files_are_refused() -> None:
         pytest.skip("onnxruntime is not installed")
     with pytest.raises(EngineError, match="data in other files"):
         module.Engine([b"\x08\x08" + module.EXTERNAL_DATA + b"/etc/passwd"], 1)
+
+
+def double(pictures: Pictures) -> engines.Probabilities:
+    """An engine's call: what it answers to a picture is its first two pixels, doubled."""
+    return pictures[:, 0, :2, 0].astype(np.float32) * 2
+
+
+class Calls:
+    """Counts the sizes of the batches that reach a model."""
+
+    def __init__(self, wrong_from: int = 1000) -> None:
+        self.sizes: list[int] = []
+        self._wrong_from = wrong_from
+
+    def __call__(self, pictures: Pictures) -> engines.Probabilities:
+        self.sizes.append(len(pictures))
+        answer = double(pictures)
+        return np.nextafter(answer, np.float32(1000)) if len(pictures) >= self._wrong_from else answer
+
+
+@pytest.fixture
+def squares() -> Pictures:
+    return np.random.default_rng(1).integers(0, 256, (20, 2, 2, 1), np.uint8)
+
+
+def test_a_size_is_used_after_its_first_batch_agreed(squares: Pictures) -> None:
+    calls = Calls()
+    batches = Batches(calls, 8)
+    for _ in range(2):
+        np.testing.assert_array_equal(batches(squares), double(squares))
+    first, second = [1] * 8 + [8], [8, 8, 4]
+    assert calls.sizes == [*first, 8, *[1] * 4, 4, *second]
+
+
+def test_a_size_whose_last_bit_differs_is_never_used(squares: Pictures) -> None:
+    calls = Calls(wrong_from=3)
+    batches = Batches(calls, 8)
+    for count in (2, 3, 3, 8, 20):
+        np.testing.assert_array_equal(batches(squares[:count]), double(squares[:count]))
+    calls.sizes.clear()
+    np.testing.assert_array_equal(batches(squares[:10]), double(squares[:10]))
+    assert calls.sizes == [1] * 8 + [2]
+
+
+def test_a_gpu_gets_the_whole_frame(squares: Pictures) -> None:
+    calls = Calls()
+    np.testing.assert_array_equal(Batches(calls, 32, exact=False)(squares), double(squares))
+    np.testing.assert_array_equal(Batches(calls, 16, exact=False)(squares), double(squares))
+    assert calls.sizes == [20, 16, 4]
+
+
+def test_a_model_of_a_fixed_batch_gets_no_other(squares: Pictures) -> None:
+    calls = Calls()
+    np.testing.assert_array_equal(FixedBatches(calls, 8)(squares), double(squares))
+    assert calls.sizes == [8, 8, 8]
+
+
+@pytest.fixture
+def ort() -> Any:
+    if not engines.is_installed("onnxruntime"):
+        pytest.skip("onnxruntime is not installed")
+    return engines.load("onnxruntime")
+
+
+def test_the_provider_is_the_one_that_runs(ort: Any, tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU in the list that does not start: the list is made up, the session is real."""
+    has = ort.available_providers()
+    assert "CPUExecutionProvider" in has
+    assert "AzureExecutionProvider" not in has
+    wanted = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
+    if set(wanted[:2]) & set(has):
+        pytest.skip("this onnxruntime has a GPU")
+    missing = open_engine(tiny_bundle, "onnxruntime", providers=wanted)
+    assert missing.engine.provider == "CPUExecutionProvider"
+    assert passed_over(missing, wanted) == "this onnxruntime has only CPUExecutionProvider"
+    assert passed_over(missing, ["CPUExecutionProvider"]) is None
+    assert passed_over(missing, []) is None
+    monkeypatch.setattr(ort, "available_providers", lambda: wanted[1:])
+    with pytest.warns(UserWarning, match="not in available provider names"):
+        failed = open_engine(tiny_bundle, "onnxruntime", providers=wanted)
+    assert failed.engine.provider == "CPUExecutionProvider"
+    assert passed_over(failed, wanted[1:]) == (
+        "this onnxruntime has it and could not start it; CPUExecutionProvider runs"
+    )
+    assert "only CUDAExecutionProvider, CPUExecutionProvider; CPUExecutionProvider runs" in str(
+        passed_over(failed, wanted)
+    )
+
+
+def test_a_provider_that_cannot_start_gives_way_to_the_next(
+    ort: Any, tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import onnxruntime
+
+    real, tried = onnxruntime.InferenceSession, []
+
+    def session(model: bytes, options: Any, providers: list[str], **more: Any) -> Any:
+        tried.append(providers)
+        if providers[0] == "CUDAExecutionProvider":
+            raise RuntimeError("libcudnn.so.9: cannot open shared object file")
+        return real(model, options, providers=providers, **more)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+    monkeypatch.setattr(ort, "available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
+    loaded = open_engine(tiny_bundle, "onnxruntime", providers=["CUDAExecutionProvider", "CUDAExecutionProvider"])
+    assert tried == [["CUDAExecutionProvider", "CPUExecutionProvider"], ["CPUExecutionProvider"]]
+    assert loaded.engine.provider == "CPUExecutionProvider"
+    assert capfd.readouterr().out == ""
+
+
+def test_what_is_not_the_cpu_is_made_ready_for_whole_frames(
+    ort: Any, faces: Pictures, tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The CPU's provider stands in for a GPU's: what matters is what the session is given."""
+    sizes = []
+    call = ort.Engine._call
+
+    def counted(self: Any, pictures: Pictures) -> engines.Probabilities:
+        sizes.append(len(pictures))
+        answer: engines.Probabilities = call(self, pictures)
+        return answer
+
+    import onnxruntime
+
+    real = onnxruntime.InferenceSession
+
+    def session(model: bytes, options: Any, providers: list[str], **more: Any) -> Any:
+        return real(model, options, providers=providers[:1], **more)
+
+    monkeypatch.setattr(ort.Engine, "_call", counted)
+    monkeypatch.setattr(ort, "CPU", "OtherExecutionProvider")
+    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+    loaded = open_engine(tiny_bundle, "onnxruntime", providers=["CPUExecutionProvider"])
+    assert sizes == [ort.FRAME, 1]
+    loaded.engine.run(faces)
+    assert sizes[2:] == [len(faces)]
+
+
+def test_a_preferred_provider_that_does_not_run_is_said(
+    ort: Any, tiny_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if ort.available_providers() != ["CPUExecutionProvider"]:
+        pytest.skip("this onnxruntime has more than the CPU")
+    open_preferred(tiny_bundle, load_profile("jetson-orin-nano"), "onnxruntime", "fp32", 1).engine.close()
+    assert capsys.readouterr().err.strip() == (
+        "note: TensorrtExecutionProvider is preferred on jetson-orin-nano, but this onnxruntime has only"
+        " CPUExecutionProvider; see docs/devices.md"
+    )
+    open_preferred(tiny_bundle, load_profile("rpi5"), "onnxruntime", "fp32", 1).engine.close()
+    assert capsys.readouterr().err == ""

@@ -37,9 +37,12 @@ def test_results_are_plain_json() -> None:
     data = json.loads(json.dumps(result(2).to_json()))
     assert data["frame"] == 2
     assert data["time"] == 0.08
-    assert data["faces"] == [
-        {"box": [10, 20, 100, 100], "id": 3, "label": "happy", "confidence": 0.4, "scores": SCORES}
-    ]
+    assert data["schema"] == 1
+    (found,) = data["faces"]
+    assert found == {
+        **{"box": [10, 20, 100, 100], "id": 3, "label": "happy", "confidence": 0.4},
+        **{"certain": True, "detected": True, "scores": SCORES},
+    }
     assert list(data["faces"][0]["scores"]) == list(SCORES)
     assert data["stages_ms"] == {"detect": 1.2346}
     assert "name" not in data
@@ -91,11 +94,37 @@ def test_odd_sizes_and_no_frame_rate_are_recorded(tmp_path: Path) -> None:
     assert cv2.VideoCapture(str(tmp_path / "odd.mp4")).read()[1].shape == (242, 322, 3)
 
 
-def test_without_frames_there_is_no_file_and_an_old_one_stays(tmp_path: Path) -> None:
-    (tmp_path / "out.mp4").write_bytes(b"old")
+def test_without_frames_there_is_no_file(tmp_path: Path) -> None:
     VideoFile(tmp_path / "out.mp4", 25).close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_there_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "out.mp4").write_bytes(b"old")
+    with pytest.raises(SinkError, match="never replaces another"):
+        VideoFile(tmp_path / "out.mp4", 25)
     assert (tmp_path / "out.mp4").read_bytes() == b"old"
-    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_cameras_video_keeps_its_time(tmp_path: Path) -> None:
+    """Frames at 5, then 50 a second, then a minute's outage: 10 a second in the file, and the outage is one."""
+    sink = VideoFile(tmp_path / "out.mp4", fps=10, by_time=True)
+    times = [n / 5 for n in range(10)] + [2 + n / 50 for n in range(100)] + [64 + n / 10 for n in range(10)]
+    for n, seconds in enumerate(times):
+        sink.write(frame(n), FrameResult(n, seconds, (), {}))
+    sink.close()
+    count = int(cv2.VideoCapture(str(tmp_path / "out.mp4")).get(cv2.CAP_PROP_FRAME_COUNT))
+    assert 20 + 20 + 10 + 9 <= count <= 20 + 20 + 10 + 11
+
+
+def test_a_blurred_face_cannot_be_made_out() -> None:
+    image = np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8)
+    drawn = annotate(image, [face(Box(100, 60, 80, 80))], blur=True)
+    inside = drawn[90:110, 125:155].astype(float)
+    assert inside.std() < 25 < image[90:110, 125:155].std()
+    assert (drawn[:20, :20] == image[:20, :20]).all()
+    for box in (Box(-50, -50, 60, 60), Box(310, 230, 90, 90), Box(400, 400, 10, 10), Box(5, 5, 1, 1)):
+        assert annotate(image, [face(box)], blur=True).shape == image.shape
 
 
 @pytest.mark.parametrize("name", ["gone/out.mp4", "out.avi", "folder.mp4"])

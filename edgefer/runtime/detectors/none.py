@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from edgefer.errors import DetectorError
 from edgefer.preprocess import Box, Pixels
 from edgefer.runtime.frames import Face, FaceDetector
 
@@ -15,6 +18,8 @@ class WholePicture:
         return [Face(Box(0, 0, width, height))]
 
 
-def open_detector() -> FaceDetector:
-    """Return the detector."""
+def open_detector(model: Path | None, continuous: bool) -> FaceDetector:
+    """Return the detector, which remembers nothing; raises DetectorError for a model."""
+    if model is not None:
+        raise DetectorError(f"detector none takes no model, found {model}: leave --detector-model out")
     return WholePicture()

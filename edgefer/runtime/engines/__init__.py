@@ -1,15 +1,17 @@
 """Engines: one runtime a file, all with one contract.
 
 A file defines `FORMAT` (what it runs), `MODULE` (the package it needs), `EXTRA` (what brings that; None = the base
-install) and a class `Engine`. Pictures go in as uint8 [n, 48, 48, 1], probabilities come out as float32 [n, k];
-scale and zero point never leave the engine. Pictures run one by one: on a small processor a batch of these networks
-is no faster, and an answer never depends on which faces stand beside it. The file knows nothing of the bundle's
-temperature: `open_engine` puts that around the engine, the same for all.
+install) and a class `Engine(contents, threads, providers=())`, of which only onnxruntime uses the providers. Pictures
+go in as uint8 [n, 48, 48, 1], probabilities come out as float32 [n, k]; scale and zero point never leave the engine. On
+a CPU an answer never depends on which faces stand beside it: pictures run one by one, or together where a runtime is
+faster so and gives the same bits (see _batches.py). What a runtime raises while it runs becomes an EngineError. The
+file knows nothing of the bundle's temperature: `open_engine` puts that around the engine, the same for all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Protocol
@@ -17,7 +19,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from edgefer import plugins
+from edgefer import plugins, quiet
 from edgefer.bundle import Artifact, Bundle
 from edgefer.errors import EngineError, MissingDependencyError
 
@@ -75,10 +77,13 @@ def how_to_install(name: str) -> str:
     return f"pip install 'edgefer[{extra}]'" if extra else "pip install 'edgefer'"
 
 
-def open_engine(bundle: Bundle, name: str, precision: str | None = None, threads: int = 1) -> LoadedEngine:
+def open_engine(
+    bundle: Bundle, name: str, precision: str | None = None, threads: int = 1, providers: Sequence[str] = ()
+) -> LoadedEngine:
     """Load the bundle's artifact for the engine `name`; without `precision`, int8 before fp16 before fp32.
 
-    Its probabilities are those of the model brought to the bundle's temperature.
+    Its probabilities are those of the model brought to the bundle's temperature. `providers` are the execution
+    providers that onnxruntime is to use, in order of preference, those that it has; the CPU's always comes last.
     Raises EngineError (unknown, or refuses the model), MissingDependencyError (names the extra), BundleError.
     """
     module = load(name)
@@ -90,12 +95,11 @@ def open_engine(bundle: Bundle, name: str, precision: str | None = None, threads
     artifact = bundle.artifact(module.FORMAT, precision)
     contents = [bundle.read(file) for file in (artifact.file, *artifact.companions)]
     try:
-        engine = module.Engine(contents, max(1, threads))
+        engine = module.Engine(contents, max(1, threads), providers)
     except EngineError:
         raise
     except Exception as error:  # each runtime has its own exceptions; all mean that it refuses the model
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise EngineError(f"{name} cannot load {artifact.path}: {reason}") from error
+        raise EngineError(f"{name} cannot load {artifact.path}: {_first_line(error)}") from error
     size = bundle.preprocess.size
     try:
         probe = engine.run(np.zeros((1, size, size, 1), np.uint8))
@@ -108,6 +112,19 @@ def open_engine(bundle: Bundle, name: str, precision: str | None = None, threads
         engine.close()
         raise
     return LoadedEngine(_with_temperature(engine, bundle.temperature), name, artifact)
+
+
+def passed_over(loaded: LoadedEngine, providers: Sequence[str]) -> str | None:
+    """Return why the first of the preferred providers is not what runs; None when it is, or the engine has none."""
+    available = getattr(load(loaded.name), "available_providers", None)
+    if available is None or not providers or loaded.engine.provider == providers[0]:
+        return None
+    has: list[str] = available()
+    if providers[0] in has:
+        return f"this onnxruntime has it and could not start it; {loaded.engine.provider} runs"
+    if len(has) == 1:
+        return f"this onnxruntime has only {has[0]}"
+    return f"this onnxruntime has only {', '.join(has)}; {loaded.engine.provider} runs"
 
 
 def calibrated(probabilities: Probabilities, temperature: float) -> Probabilities:
@@ -183,14 +200,32 @@ def checked(pictures: Pictures) -> Pictures:
     return np.ascontiguousarray(pictures)
 
 
-def in_batches(pictures: Pictures, size: int) -> Iterator[tuple[slice, Pictures]]:
-    """Yield (where, pictures uint8 [size, h, w, 1]) for a model that takes so many at once and no fewer.
+_opened: set[str] = set()
 
-    The last batch is filled up with its last picture; `where` is what of the results counts.
+
+@contextlib.contextmanager
+def quiet_at_first(name: str) -> Iterator[None]:
+    """Keep what a runtime says on the terminal when this process opens it for the first time to itself.
+
+    Only then: a later opening may fall in a run, whose sinks would lose what they write in that moment.
     """
-    for start in range(0, len(pictures), size):
-        batch = pictures[start : start + size]
-        where = slice(start, start + len(batch))
-        if len(batch) < size:
-            batch = np.concatenate([batch, np.repeat(batch[-1:], size - len(batch), axis=0)])
-        yield where, batch
+    first = name not in _opened
+    _opened.add(name)
+    with quiet.native_chatter_silenced() if first else contextlib.nullcontext():
+        yield
+
+
+@contextlib.contextmanager
+def running(name: str) -> Iterator[None]:
+    """Turn what a runtime raises while it runs into an EngineError that names the engine, which can be reopened."""
+    try:
+        yield
+    except EngineError:
+        raise
+    except Exception as error:  # each runtime has its own exceptions
+        raise EngineError(f"{name} failed while it ran the model: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0][:300] if text else type(error).__name__

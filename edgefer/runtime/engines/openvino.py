@@ -9,17 +9,21 @@ import numpy as np
 
 from edgefer.errors import EngineError
 from edgefer.quiet import telemetry_off
-from edgefer.runtime.engines import Pictures, Probabilities, checked, in_batches
+from edgefer.runtime.engines import Pictures, Probabilities, checked, running
+from edgefer.runtime.engines._batches import Batches, FixedBatches
 
 FORMAT = "openvino"
 MODULE = "openvino"
 EXTRA = "openvino"
 
+BATCH = 8
+"""Faces in one call. 3 took 0.49 ms for 0.71 one by one, 8 took 0.98 for 1.75 (edge-s int8, a Xeon, one thread)."""
+
 
 class Engine:
     """An OpenVINO IR compiled for the CPU, tuned for latency, in the precision that it was exported in."""
 
-    def __init__(self, contents: Sequence[bytes], threads: int) -> None:
+    def __init__(self, contents: Sequence[bytes], threads: int, providers: Sequence[str] = ()) -> None:
         with telemetry_off():
             import openvino
 
@@ -31,8 +35,7 @@ class Engine:
             raise EngineError("the model must have one uint8 input and one output")
         self._shape = tuple(int(d.get_length()) for d in list(model.input().partial_shape)[1:])
         first = model.input().partial_shape[0]
-        self._batch = 1 if first.is_dynamic else int(first.get_length())
-        model.reshape([self._batch, *self._shape])
+        model.reshape([-1 if first.is_dynamic else first, *self._shape])
         settings = {
             "INFERENCE_NUM_THREADS": threads,
             "PERFORMANCE_HINT": "LATENCY",
@@ -42,7 +45,8 @@ class Engine:
         }
         compiled = core.compile_model(model, "CPU", settings)
         self._request: Any = compiled.create_infer_request()
-        self._classes = int(model.output().shape[-1])
+        self._batches = Batches(self._call, BATCH) if first.is_dynamic else FixedBatches(self._call, first.get_length())
+        self._classes = int(model.output().partial_shape[-1].get_length())
         self.provider = ", ".join(compiled.get_property("EXECUTION_DEVICES"))
         self.version = str(openvino.__version__).split("-", maxsplit=1)[0]
 
@@ -51,11 +55,14 @@ class Engine:
         pictures = checked(pictures)
         if pictures.shape[1:] != self._shape:
             raise EngineError(f"the model takes pictures {list(self._shape)}, found {list(pictures.shape[1:])}")
-        result = np.empty((len(pictures), self._classes), np.float32)
-        for where, batch in in_batches(pictures, self._batch):
-            self._request.infer([batch])
-            result[where] = self._request.get_output_tensor().data[: where.stop - where.start]
-        return result
+        if not len(pictures):
+            return np.empty((0, self._classes), np.float32)
+        with running("openvino"):
+            return self._batches(pictures)
+
+    def _call(self, pictures: Pictures) -> Probabilities:
+        self._request.infer([pictures])
+        return np.array(self._request.get_output_tensor().data, np.float32)  # the tensor is the next call's, too
 
     def close(self) -> None:
         """Release the compiled model."""

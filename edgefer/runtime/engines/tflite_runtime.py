@@ -14,7 +14,7 @@ from importlib import metadata
 import numpy as np
 
 from edgefer.errors import EngineError
-from edgefer.quiet import native_chatter_silenced
+from edgefer.runtime.engines import quiet_at_first
 from edgefer.runtime.engines._tflite import TFLiteEngine
 
 FORMAT = "tflite"
@@ -31,7 +31,7 @@ TRIAL_TIMEOUT_S = 60.0
 class Engine(TFLiteEngine):
     """A TFLite model in tflite-runtime."""
 
-    def __init__(self, contents: Sequence[bytes], threads: int) -> None:
+    def __init__(self, contents: Sequence[bytes], threads: int, providers: Sequence[str] = ()) -> None:
         if int(np.__version__.split(".", maxsplit=1)[0]) >= 2:
             # It imports with NumPy 2 and then ends the whole process: better to say so.
             raise EngineError(
@@ -41,9 +41,9 @@ class Engine(TFLiteEngine):
         from tflite_runtime.interpreter import Interpreter
 
         _try_to_load(contents[0])
-        with native_chatter_silenced():
+        with quiet_at_first("tflite-runtime"):
             interpreter = Interpreter(model_content=contents[0], num_threads=threads)
-            super().__init__(interpreter, metadata.version("tflite-runtime"))
+            super().__init__(interpreter, "tflite-runtime", metadata.version("tflite-runtime"))
 
 
 def _try_to_load(model: bytes) -> None:

@@ -7,11 +7,13 @@ from typing import TextIO
 
 from edgefer.runtime.frames import Frame
 from edgefer.runtime.results import FrameResult
-from edgefer.runtime.sinks import write_line
+from edgefer.runtime.sinks import Sink, write_line
 
 
-class JsonLines:
+class JsonLines(Sink):
     """Writes one object a line to a stream that stays the caller's; each line is flushed at once and is ASCII."""
+
+    name = "--json"
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

@@ -6,11 +6,13 @@ from typing import TextIO
 
 from edgefer.runtime.frames import Frame
 from edgefer.runtime.results import FrameResult
-from edgefer.runtime.sinks import write_line
+from edgefer.runtime.sinks import Sink, write_line
 
 
-class TextLines:
+class TextLines(Sink):
     """Writes `time  #id label confidence` whenever the labels seen differ from the line before."""
+
+    name = "text"
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -18,11 +20,11 @@ class TextLines:
 
     def write(self, frame: Frame, result: FrameResult) -> None:
         """Write one line if something changed."""
-        seen = (result.name, tuple((face.id, face.label) for face in result.faces))
+        seen = (result.name, tuple((face.id, face.shown) for face in result.faces))
         if seen == self._last:
             return
         self._last = seen
-        faces = "   ".join(f"#{f.id} {f.label} {f.confidence:.0%}" for f in result.faces) or "no face"
+        faces = "   ".join(f"#{f.id} {f.shown} {f.confidence:.0%}" for f in result.faces) or "no face"
         write_line(self._stream, f"{result.time:8.2f} s  {faces}{f'   {result.name}' if result.name else ''}")
 
     def close(self) -> None:

@@ -12,24 +12,32 @@ import numpy as np
 
 from edgefer.errors import SinkError
 from edgefer.preprocess import Pixels
-from edgefer.quiet import native_chatter_silenced
+from edgefer.quiet import silence_opencv
 from edgefer.runtime.annotate import annotate
 from edgefer.runtime.frames import Frame
 from edgefer.runtime.results import FrameResult
+from edgefer.runtime.sinks import Sink
 
 
-class VideoFile:
+class VideoFile(Sink):
     """Writes annotated frames to a temporary file beside `path`, which takes its name at `close`.
 
-    The first frame gives the size; others are fitted into it, with black borders where their shape differs.
+    The first frame gives the size; others are fitted into it, with black borders where their shape differs. With
+    `by_time` (cameras) a frame is left out or repeated where frames come faster or slower than `fps`, so that the video
+    plays at the speed of what it shows; an outage is cut to a second.
     """
 
-    def __init__(self, path: Path, fps: float) -> None:
-        """Prepare to write; raises SinkError when the folder is missing or not writable, or the name is not .mp4."""
+    def __init__(self, path: Path, fps: float, *, blur: bool = False, by_time: bool = False) -> None:
+        """Prepare to write; raises SinkError for a folder that is missing or not writable, a name not .mp4 or taken."""
         if path.suffix.lower() != ".mp4":
             raise SinkError(f"{path} cannot be recorded to: the name must end in .mp4")
         if path.is_dir():
             raise SinkError(f"{path} is a folder; give the name of a file")
+        if path.exists():
+            raise SinkError(
+                f"{path} exists, and a recording never replaces another: choose another name,"
+                " or let the time be part of it, as in clip-%Y%m%d-%H%M%S.mp4"
+            )
         try:
             handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=".tmp.mp4", dir=path.parent)
         except OSError as error:
@@ -37,16 +45,23 @@ class VideoFile:
                 f"{path} cannot be written: {error.strerror} ({path.parent}); choose another folder"
             ) from error
         os.close(handle)
+        self.name = f"--record {path}"
+        self._blur = blur
         self._path, self._temporary = path, Path(name)
         self._fps = fps if 0 < fps <= 1000 else 25.0
         self._size: tuple[int, int] | None = None
         self._writer: cv2.VideoWriter | None = None
         self._frames = 0
+        self._by_time = by_time
+        self._began: float | None = None
         self._closed = False
 
     def write(self, frame: Frame, result: FrameResult) -> None:
         """Draw the result and append the frame; raises SinkError when OpenCV cannot encode."""
-        picture = annotate(frame.image, result.faces)
+        times = self._times(result.time)
+        if not times:
+            return
+        picture = annotate(frame.image, result.faces, blur=self._blur)
         if self._writer is None or self._size is None:
             height, width = picture.shape[:2]
             self._size = (width + width % 2, height + height % 2)  # the codec wants even sides
@@ -57,8 +72,23 @@ class VideoFile:
                 raise SinkError(
                     f"{self._path} cannot be recorded: this OpenCV has no MP4 encoder; run without --record"
                 )
-        self._writer.write(fit(picture, self._size))
-        self._frames += 1
+        fitted = fit(picture, self._size)
+        for _ in range(times):
+            self._writer.write(fitted)
+        self._frames += times
+
+    def _times(self, now: float) -> int:
+        """Return how often the frame of `now`, in seconds, is to be written."""
+        if not self._by_time:
+            return 1
+        if self._began is None:
+            self._began = now
+        missing = round((now - self._began) * self._fps) + 1 - self._frames
+        most = max(1, round(self._fps))
+        if missing > most:  # the camera was away
+            self._began += (missing - most) / self._fps
+            missing = most
+        return max(0, missing)
 
     def close(self) -> None:
         """Finish the file and give it its name; without any frame there is no file. Raises SinkError (full disk)."""
@@ -86,10 +116,10 @@ class VideoFile:
 
 def _frames(path: Path) -> int:
     """Return how many frames a finished video file states; 0 when it cannot be opened."""
-    with native_chatter_silenced():
-        video = cv2.VideoCapture(str(path))
-        count = int(video.get(cv2.CAP_PROP_FRAME_COUNT)) if video.isOpened() else 0
-        video.release()
+    silence_opencv()
+    video = cv2.VideoCapture(str(path))
+    count = int(video.get(cv2.CAP_PROP_FRAME_COUNT)) if video.isOpened() else 0
+    video.release()
     return count
 
 

@@ -1,4 +1,4 @@
-"""What one picture and a folder of them share: files read one by one."""
+"""What one picture, a folder and a pattern share: files read one by one."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from types import TracebackType
 
 from edgefer.errors import SourceError
 from edgefer.preprocess import read_picture
+from edgefer.quiet import silence_opencv
 from edgefer.runtime.frames import Frame
 
 
@@ -19,6 +20,7 @@ class Pictures:
     live = False
 
     def __init__(self, files: Sequence[Path], where: str) -> None:
+        silence_opencv()
         self.skipped = 0
         self._files = files
         self._where = where

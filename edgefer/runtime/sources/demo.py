@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from types import TracebackType
 
 from edgefer.errors import SourceError
-from edgefer.runtime.frames import Frame, FrameSource
+from edgefer.runtime.frames import CaptureOptions, Frame, FrameSource
+from edgefer.runtime.sources._uris import shown
 
 FORM = "demo or demo:FRAMES (a drawn clip)"
+LIVE = False
+ADJUSTABLE = False
 FRAMES = 150
 MAX_FRAMES = 1_000_000
 
@@ -18,11 +21,11 @@ def matches(uri: str) -> bool:
     return uri == "demo" or uri.startswith("demo:")
 
 
-def open_source(uri: str) -> FrameSource:
+def open_source(uri: str, options: CaptureOptions) -> FrameSource:
     """Return the clip; raises SourceError when what follows `demo:` is no number of frames."""
     number = uri.partition(":")[2] if ":" in uri else str(FRAMES)
     if not (number.isascii() and number.isdigit() and len(number) <= 7 and 1 <= int(number) <= MAX_FRAMES):
-        raise SourceError(f"{uri!r} is no demo: after the colon comes a number of frames from 1 to {MAX_FRAMES}")
+        raise SourceError(f"{shown(uri)!r} is no demo: after the colon comes a number of frames from 1 to {MAX_FRAMES}")
     return Demo(int(number))
 
 

@@ -1,0 +1,59 @@
+"""A network camera over HTTP: Motion JPEG is read by ourselves, everything else by OpenCV's FFmpeg."""
+
+from __future__ import annotations
+
+from http.client import HTTPException
+
+from edgefer.errors import SourceError
+from edgefer.runtime.frames import CaptureOptions, FrameSource
+from edgefer.runtime.sources._uris import shown
+
+FORM = "HTTP camera (http://USER:PASSWORD@HOST/video.mjpg, https://…)"
+LIVE = True
+ADJUSTABLE = False
+CONTAINERS = "hls,mpegts,mov,mp4,m4a,3gp,matroska,webm,flv,mpjpeg,mjpeg,avi,ogg,aac,webvtt"
+OPTIONS = f"protocol_whitelist;http,https,httpproxy,tcp,tls,crypto,hls|format_whitelist;{CONTAINERS}"
+"""Whatever a playlist says, FFmpeg opens no file."""
+
+
+def matches(uri: str) -> bool:
+    """Return whether `uri` is an http or https address."""
+    return uri.lower().startswith(("http://", "https://"))
+
+
+def open_source(uri: str, options: CaptureOptions) -> FrameSource:
+    """Open the stream; raises SourceError when no picture comes in time, and when the stream ends."""
+    from edgefer.quiet import silence_opencv
+    from edgefer.runtime.sources import _capture
+    from edgefer.runtime.sources._mjpeg import Mjpeg
+    from edgefer.runtime.sources._multipart import Parts, boundary_of
+    from edgefer.runtime.sources._web import ask
+
+    silence_opencv()
+    where = shown(uri)
+    answer = ask(uri, _capture.READ_TIMEOUT)
+    answer.allow(_capture.READ_TIMEOUT)
+    try:
+        kind = answer.headers.get("Content-Type", "").strip()
+        main = kind.partition(";")[0].strip().lower()
+        start = b""
+        if main in ("", "text/plain", "application/octet-stream"):  # ffmpeg and others name no type
+            start = answer.read(1024)
+        if main.startswith("multipart/") or start.lstrip(b"\r\n").startswith(b"--"):
+            return Mjpeg(answer, Parts(answer.read, boundary_of(kind), start), where)
+        if main in ("text/html", "image/jpeg", "image/png"):
+            what = "a single picture" if main.startswith("image/") else "a web page"
+            raise SourceError(f"{where} is {what}, no stream; look in the camera's manual for the address of its video")
+    except (OSError, HTTPException) as error:
+        answer.close()
+        raise SourceError(f"no camera at {where}: it answers and sends nothing; check it in a browser") from error
+    except BaseException:
+        answer.close()
+        raise
+    answer.close()
+    return _capture.open_stream(
+        uri,
+        OPTIONS,
+        f"no camera at {where}: what it sends ({main[:40] or 'of no stated type'}) cannot be read as a video in time",
+        f"the camera at {where} gives no more pictures; check its power and the network",
+    )
