@@ -154,7 +154,9 @@ def measure_all(
         loaded = open_preferred(bundle, profile, engines[0] if engines else None, precision, count)
 
         def pipeline() -> Pipeline:
-            return Pipeline(loaded.engine, bundle.labels, bundle.preprocess, open_detector("haar"), Tracker())
+            return Pipeline(
+                loaded.engine, bundle.labels, bundle.preprocess, open_detector("haar", continuous=True), Tracker()
+            )
 
         with bar("Measuring the pipeline") as progress:
             measurements += bench_pipeline(loaded, pipeline, "haar", count, plan, progress)
