@@ -20,6 +20,8 @@ _PNM_GAP = rb"(?:\s|#[^\n]{0,1000}\n)+"
 _PNM = re.compile(rb"P([1-6])" + _PNM_GAP + rb"(\d{1,9})" + _PNM_GAP + rb"(\d{1,9})(?:" + _PNM_GAP + rb"(\d{1,5})\s)?")
 _PNM_HEADER = 4_096
 _MAX_JPEG_SEGMENTS = 2_000
+_MAX_JPEG_SCANS = 100
+"""Progressive pictures have some ten. Each makes a decoder go over all pixels, so many empty ones keep it busy."""
 _MAX_PNG_CHUNKS = 100_000
 
 
@@ -46,10 +48,11 @@ def size_of(data: bytes) -> Size | None:
 def jpeg_extent(data: bytes) -> tuple[int, int, int] | None:
     """Return width, height and length in bytes of the JPEG that `data` begins with; None unless it is whole.
 
-    Whole: every segment lies inside, there is one frame header before the first scan, and it ends with its own end
-    marker. Damage inside the coded pixels is not seen; a decoder then paints grey, never what it painted before.
+    Whole: every segment lies inside, there is one frame header before the first scan, there are no more scans than a
+    decoder should be asked for, and it ends with its own end marker. Damage inside the coded pixels is not seen; a
+    decoder then paints grey, never what it painted before.
     """
-    position, size, scanned = 2, None, False
+    position, size, scans = 2, None, 0
     if not data.startswith(b"\xff\xd8"):
         return None
     for _ in range(_MAX_JPEG_SEGMENTS):
@@ -58,7 +61,7 @@ def jpeg_extent(data: bytes) -> tuple[int, int, int] | None:
             return None
         marker, position = found[1][0], found.end()
         if marker == 0xD9:
-            return (*size, position) if size and scanned else None
+            return (*size, position) if size and scans else None
         length = int.from_bytes(data[position : position + 2], "big")
         if marker not in _JPEG_KNOWN or marker == 0xD8 or length < 2 or position + length > len(data):
             return None
@@ -70,9 +73,9 @@ def jpeg_extent(data: bytes) -> tuple[int, int, int] | None:
             if size is None:
                 return None
         if marker == 0xDA:
-            if size is None:
+            scans += 1
+            if size is None or scans > _MAX_JPEG_SCANS:
                 return None
-            scanned = True
         position += length
     return None
 

@@ -170,6 +170,23 @@ def test_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, status
     assert asked == [tmp_path]
 
 
+def test_the_disk_that_is_looked_at_is_the_one_of_the_downloads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEFER_CACHE_DIR", str(tmp_path / "cache"))
+    found = [check.found for check in board.disk(Patient(load_profile("rpi4"), root=tmp_path))]
+    assert found[0].endswith(f"free at {Path.cwd()}")
+    assert found[1].endswith(f"free at {tmp_path}/cache/models")
+
+
+def test_a_working_folder_that_was_removed_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    (check,) = doctor.examine(Patient(load_profile("rpi4"), root=tmp_path), [("disk", board.disk)])
+    assert (check.name, check.status) == ("disk", "fail")
+
+
 ARM = "processor : 0\nFeatures : fp asimd {} crc32\nCPU part : {}\n\nprocessor : 1\nFeatures : fp asimd {} crc32\n"
 
 
@@ -241,6 +258,11 @@ def test_picamera2_that_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     write(tmp_path, {"site/picamera2/__init__.py": ""})
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     assert cameras.picamera2(patient(tmp_path)).status == "ok"
+    write(tmp_path, {"site/picamera2/__init__.py": "raise ValueError('numpy.dtype size changed')"})
+    del sys.modules["picamera2"]
+    check = cameras.picamera2(patient(tmp_path))
+    assert (check.status, "size changed" in check.found) == ("warn", True)
+    assert "pip install 'numpy<2'" in check.advice
 
 
 def test_libcamera_by_its_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

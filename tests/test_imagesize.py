@@ -46,6 +46,15 @@ def test_jpegs_end_where_they_end() -> None:
     assert jpeg_extent(b"\xff\xd8\xff\xd9") is None
 
 
+def test_a_progressive_jpeg_may_have_a_sane_number_of_scans() -> None:
+    """Each scan makes a decoder go over all pixels again: 2,000 empty ones of an 8K picture would take a minute."""
+    whole = cv2.imencode(".jpg", np.zeros((64, 64), np.uint8), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+    scans = whole.count(b"\xff\xda")
+    last = whole[whole.rindex(b"\xff\xda") : -2]
+    assert jpeg_extent(whole[:-2] + last * (100 - scans) + b"\xff\xd9") is not None
+    assert jpeg_extent(whole[:-2] + last * (101 - scans) + b"\xff\xd9") is None
+
+
 @pytest.mark.parametrize(
     "data", [b"", b"GIF89a", b"\0\0\0\x0cjP  ", b"BM", b"II*\0", b"P6\n", b"P5\n3\n", b"RIFF", b"\xff\xd8"]
 )

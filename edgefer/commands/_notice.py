@@ -16,13 +16,16 @@ note: edgefer finds faces and estimates emotions from them: biometric processing
 
 def show_once() -> None:
     """Say the notice unless this user was told before; where that cannot be remembered, say it each time."""
-    mark = _folder() / "notice-1"
-    if mark.exists():
-        return
+    mark = None
+    with contextlib.suppress(OSError, RuntimeError):  # no home, or another user's
+        mark = _folder() / "notice-1"
+        if mark.exists():
+            return
     say(NOTICE)
     with contextlib.suppress(OSError):
-        mark.parent.mkdir(parents=True, exist_ok=True)
-        mark.touch()
+        if mark is not None:
+            mark.parent.mkdir(parents=True, exist_ok=True)
+            mark.touch()
 
 
 def _folder() -> Path:

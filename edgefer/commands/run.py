@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import click
 
 from edgefer.commands._sections import Command, Option
 from edgefer.commands._shared import bundle_argument
+from edgefer.errors import EdgeferError
 
 _source = partial(click.option, cls=Option, section="Source")
 _model = partial(click.option, cls=Option, section="Model and device")
@@ -36,6 +37,17 @@ class _Size(click.ParamType):  # type: ignore[type-arg]
         if not (x and width.isdecimal() and height.isdecimal() and width.isascii() and height.isascii()):
             self.fail(f"{value!r} is no size; give width and height as in 1280x720", parameter, context)
         return int(width), int(height)
+
+
+class _Range(click.FloatRange):
+    """A number within limits; `nan` is within all of them, and would switch off what it is for."""
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        """Return the number."""
+        number = super().convert(value, parameter, context)
+        if math.isnan(number):
+            self.fail(f"{value!r} is no number", parameter, context)
+        return number
 
 
 class _Every(click.ParamType):  # type: ignore[type-arg]
@@ -63,9 +75,7 @@ class _Every(click.ParamType):  # type: ignore[type-arg]
     " clip.mp4, party.jpg, photos/, 'photos/*.jpg', demo",
 )
 @_source("--size", type=_Size(), help="Size to ask the camera for.")
-@_source(
-    "--fps", type=click.FloatRange(0, 1000, min_open=True), metavar="RATE", help="Frame rate to ask the camera for."
-)
+@_source("--fps", type=_Range(0, 1000, min_open=True), metavar="RATE", help="Frame rate to ask the camera for.")
 @_source("--rotate", type=click.Choice(["0", "90", "180", "270"]), default="0", help="Turn the picture clockwise.")
 @_source("--flip", type=click.Choice(["none", "h", "v"]), default="none", help="Mirror the picture.")
 @_model(
@@ -95,11 +105,11 @@ class _Every(click.ParamType):  # type: ignore[type-arg]
     default="auto",
     show_default=True,
     help="Look for faces in every Nth frame, and carry them in between; auto: as often as a camera's rate allows,"
-    " in files always.",
+    " in files and with --blur-faces always.",
 )
 @_faces(
     "--smooth",
-    type=click.FloatRange(0, 60),
+    type=_Range(0, 60),
     metavar="SECONDS",
     default=0.5,
     show_default=True,
@@ -108,11 +118,12 @@ class _Every(click.ParamType):  # type: ignore[type-arg]
 )
 @_faces(
     "--min-confidence",
-    type=click.FloatRange(0, 1),
+    type=_Range(0, 1),
     metavar="P",
     default=0.4,
     show_default=True,
-    help="People are shown 'uncertain' below this; JSON has the label all the same, with \"certain\": false.",
+    help="People are shown 'uncertain' below this, or, with --smooth, once a label that reached it falls 0.1 below it;"
+    ' JSON has the label all the same, with "certain": false.',
 )
 @_output("--json", "as_json", is_flag=True, help="One JSON object a frame on standard output, nothing else.")
 @_output("--csv", metavar="FILE", type=_file, help="A row a face; goes on with a file that is there.")
@@ -122,7 +133,7 @@ class _Every(click.ParamType):  # type: ignore[type-arg]
     type=_file,
     help="The annotated video, a new file; %Y%m%d-%H%M%S in its name become the time.",
 )
-@_output("--show", is_flag=True, help="A window (needs opencv-python and a display).")
+@_output("--show", is_flag=True, help="A window (needs opencv-python and a display); q closes it and ends the run.")
 @_output(
     "--serve",
     metavar="[HOST:]PORT",
@@ -144,13 +155,16 @@ class _Every(click.ParamType):  # type: ignore[type-arg]
 @_output("--mqtt-ca", metavar="FILE", type=_file, help="Certificate that the broker's is checked with.")
 @_output("--device-id", metavar="ID", help="Name of this device in MQTT [default: made from the machine's]")
 @_output(
-    "--blur-faces", is_flag=True, help="Make the faces that are found unrecognisable in --record, --show, --serve."
+    "--blur-faces",
+    is_flag=True,
+    help="Make the faces that are found unrecognisable in --record, --show, --serve. With --detect-every N a face that"
+    " moves is seen beside its blurred place.",
 )
 @_output("--summary", metavar="FILE.json", type=_file, help="Write the figures of the run when it ends.")
 @_long("--frames", type=click.IntRange(min=1), help="Stop after so many frames.")
 @_long(
     "--stall",
-    type=click.FloatRange(1, 3600),
+    type=_Range(1, 3600),
     metavar="SECONDS",
     default=20.0,
     show_default=True,
@@ -176,10 +190,10 @@ def command(context: click.Context, /, config: Path | None, **_: Any) -> None:
       edgefer run --source rtsp://cam/1 --mqtt mqtt://broker --max-retries 10
 
     No picture is kept or sent unless --record or --serve ask for it. A camera that goes is tried again until it is
-    back. Exit code: 0 done (SIGTERM too), 1 the source or an output failed, 130 Ctrl-C.
+    back. Exit code: 0 done (SIGTERM too), 1 the source or an output failed, 130 Ctrl-C or a second signal.
     """
     from edgefer.commands._notice import show_once
-    from edgefer.commands._session import Signals, run_session, settings_from
+    from edgefer.commands._session import Signals, run_sessions, say, settings_from
     from edgefer.runtime.outlet import any_stuck
 
     def read() -> Any:
@@ -187,12 +201,16 @@ def command(context: click.Context, /, config: Path | None, **_: Any) -> None:
 
     settings = read()
     show_once()
-    with Signals() as signals:
-        outcome = run_session(settings, signals, read)
-        while outcome.reloaded is not None:
-            outcome = run_session(outcome.reloaded, signals, read)
-    code = 130 if signals.stop == signal.SIGINT else int(outcome.failed)
+    try:
+        with Signals(configured=config is not None) as signals:
+            failed = run_sessions(settings, signals, read)
+        code = 130 if signals.stop == signal.SIGINT else int(failed)
+    except (EdgeferError, KeyboardInterrupt) as error:
+        if not any_stuck():
+            raise
+        interrupted = isinstance(error, KeyboardInterrupt)
+        say(f"edgefer: {'interrupted' if interrupted else error}")
+        code = 130 if interrupted else 1
     if any_stuck():  # Python would wait for its lock on standard output, and abort
-        sys.stderr.flush()
         os._exit(code)
     raise click.exceptions.Exit(code)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from edgefer import plugins
 from edgefer.devices.description import DeviceProfile, based_on, parse_profile
 from edgefer.errors import DeviceError
 
@@ -81,7 +82,12 @@ def _of_user(name: str, file: Path) -> DeviceProfile:
         raise DeviceError(
             f"device {name}: based_on is {base!r}; choose a profile of the package: {', '.join(packaged_names())}"
         )
-    return parse_profile(name, text, packaged(base) if base is not None else None)
+    profile = parse_profile(name, text, packaged(base) if base is not None else None)
+    known = plugins.names("edgefer.runtime.engines")
+    unknown = [engine for engine in profile.engines if engine not in known]
+    if unknown:
+        raise DeviceError(f"device {name}: there is no engine called {unknown[0]!r}; choose from: {', '.join(known)}")
+    return profile
 
 
 def _read(file: Path) -> str:

@@ -128,8 +128,10 @@ def based_on(name: str, text: str) -> str | None:
 def _values(name: str, text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # a number of too many digits is one that is no TOMLDecodeError
         raise DeviceError(f"device {name}: not valid TOML: {error}") from error
+    except RecursionError as error:
+        raise DeviceError(f"device {name}: not valid TOML: too many brackets, one in another") from error
 
 
 def _inherited(base: DeviceProfile, same_device: bool) -> dict[str, Any]:

@@ -7,9 +7,8 @@ ends the others.
 from __future__ import annotations
 
 import importlib
-import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,17 +41,12 @@ class Patient:
     """None = the one that ships."""
     root: Path = Path("/")
     """Where /proc, /sys, /dev and /usr are looked for."""
-    folders: tuple[Path, ...] = field(default_factory=lambda: (Path.cwd(), cache_folder()))
-    """What needs free space."""
+    folders: tuple[Path, ...] = ()
+    """What needs free space; empty = the working folder, and where downloads go."""
 
 
 Finding = Check | Iterable[Check]
 Examination = Callable[[Patient], Finding]
-
-
-def cache_folder() -> Path:
-    """Return where edgefer keeps what it downloads; it need not exist."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgefer"
 
 
 def examine(patient: Patient, examinations: Iterable[tuple[str, Examination]] | None = None) -> list[Check]:

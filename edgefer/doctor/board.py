@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edgefer.devices import board
 from edgefer.doctor import Check, Patient
+from edgefer.runtime import models
 
 HOT_C, TOO_HOT_C = 70.0, 80.0
 """A Raspberry Pi slows itself down from 80 °C on, a Jetson Orin from some 90."""
@@ -119,7 +120,7 @@ def memory(patient: Patient) -> Check:
 
 def disk(patient: Patient) -> Iterator[Check]:
     """Yield how much space is left where recordings and downloads go."""
-    for folder in patient.folders:
+    for folder in patient.folders or (Path.cwd(), models.folder()):
         existing = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
         free = shutil.disk_usage(existing).free // 2**20
         found = f"{free / 1024:.1f} GiB free at {folder}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import grp
+import importlib
 import os
 import re
 import shutil
@@ -61,6 +62,13 @@ def libcamera(patient: Patient) -> Check:
 def picamera2(patient: Patient) -> Check:
     """Return whether this Python sees picamera2, which is a package of the system, not of pip."""
     if plugins.installed("picamera2"):
+        try:
+            importlib.import_module("picamera2")
+        except Exception as error:  # modules that were compiled against another numpy raise ValueError
+            from edgefer.runtime.sources.picamera2 import NUMPY_ADVICE
+
+            found = f"seen by this Python, and cannot be imported: {' '.join(str(error).split())[:200]}"
+            return Check("picamera2", "warn", found, NUMPY_ADVICE)
         return Check("picamera2", "ok", "seen by this Python; --source picamera2://")
     system = (patient.root / PICAMERA2).is_dir()
     if system and not sees_system_packages():
@@ -83,7 +91,7 @@ def opencv_video(patient: Patient) -> Iterator[Check]:
         yield Check("gstreamer", "ok", f"in this OpenCV: {gstreamer}")
     else:
         status = "warn" if patient.profile.family == "jetson" else "info"
-        advice = "for csi:// and gst: sources use the system's OpenCV, see docs/run.md"
+        advice = "for csi:// and gst: sources use the system's OpenCV, see docs/cameras.md"
         yield Check("gstreamer", status, "not in this OpenCV", advice)
     ffmpeg = built.get("FFMPEG", "NO")
     if ffmpeg.startswith("YES"):

@@ -96,11 +96,11 @@ def _addresses(model: KnownModel) -> tuple[str, ...]:
         return model.urls
     try:
         parts = urllib.parse.urlsplit(base)
-        host, secret, _ = parts.hostname, parts.username or parts.password or parts.query, parts.port
-    except ValueError as error:
-        raise DetectorError(f"{MIRROR} is no URL: {error}") from error
-    if secret:
-        raise DetectorError(f"{MIRROR} must have no user name, password or query in it")
+        host, _ = parts.hostname, parts.port
+    except ValueError:  # its text is not repeated: it may hold half a password
+        raise DetectorError(f"{MIRROR} is no URL; it must be https://HOST[:PORT]/FOLDER") from None
+    if "@" in base or parts.query or parts.fragment:
+        raise DetectorError(f"{MIRROR} must have no user name, password, query or fragment in it")
     if not host or not (parts.scheme == "https" or (parts.scheme == "http" and _loopback(host))):
         raise DetectorError(f"{MIRROR} is {base!r}; it must begin with https:// (http:// only for this machine itself)")
     return (f"{base.rstrip('/')}/{model.file}",)
@@ -172,9 +172,9 @@ def _receive(
                 _emptied(file)
                 raise _TryAgain("it goes on at another place than it was asked to")
             offered = response.headers.get("Content-Length", "")
-            if offered.isdecimal() and have + int(offered) != model.bytes:
+            if offered.isdecimal() and offered != str(model.bytes - have):
                 _emptied(file)
-                raise _GiveUp(f"it offers {have + int(offered)} bytes, expected {model.bytes}")
+                raise _GiveUp(f"it offers {offered[:20]} bytes where {model.bytes - have} are missing")
             for piece in _pieces(response, patience):
                 have += len(piece)
                 if have > model.bytes:

@@ -18,7 +18,9 @@ OPENING = 20.0
 STEADY = 3.0
 """Seconds that a connection must last before failures are counted from 0 again."""
 MOST_STUCK = 4
-"""Captures that never came back from the driver, with which the process can no longer go on."""
+"""Captures that have not come back from the driver, with which no further one is begun."""
+HOPELESS = 60.0
+"""Seconds after which a capture that has not come back never will."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class _Capture(threading.Thread):
         """Why it ended; None while it runs."""
         self.first_frame: float | None = None
         self.skipped = 0
+        self.abandoned: float | None = None
         self._slot = slot
         self._open_it = open_it
         self._unwanted = threading.Event()
@@ -57,22 +60,28 @@ class _Capture(threading.Thread):
                 with self._open_it() as source:
                     self._read(source)
         except Exception as error:  # whatever a driver raises, the camera is tried again
-            reason = str(error) or type(error).__name__
+            reason = " ".join(str(error).split()) or type(error).__name__
         self.failure = reason
         self._slot.wake()
 
     def _read(self, source: FrameSource) -> None:
-        for frame in source:
-            if self._unwanted.is_set():
-                return
+        try:
+            for frame in source:
+                if self._unwanted.is_set():
+                    return
+                self.skipped = source.skipped
+                if self.first_frame is None:
+                    self.first_frame = time.monotonic()
+                self._slot.put(self, frame)
+        finally:
             self.skipped = source.skipped
-            if self.first_frame is None:
-                self.first_frame = time.monotonic()
-            self._slot.put(self, frame)
 
     def abandon(self) -> None:
         """Take no more frames of it; it lets go of the camera as soon as the driver gives it back."""
         self._unwanted.set()
+        self._slot.refuse(self)
+        if self.abandoned is None:
+            self.abandoned = time.monotonic()
 
 
 class _Slot:
@@ -83,6 +92,7 @@ class _Slot:
         self.index = 0
         self.owner: _Capture | None = None
         self._frame: Frame | None = None
+        self._taken = False
         self._woken = False
         self._changed = threading.Condition()
 
@@ -90,16 +100,24 @@ class _Slot:
         with self._changed:
             if capture is not self.owner:  # abandoned, and late
                 return
-            self.dropped += self._frame is not None
+            if self._taken:  # what came while the run was still being prepared is neither numbered nor counted
+                self.dropped += self._frame is not None
+                self.index += 1
             self._frame = replace(frame, index=self.index, captured=time.monotonic())
-            self.index += 1
             self._changed.notify()
+
+    def refuse(self, capture: _Capture) -> None:
+        """Take nothing of `capture` any more."""
+        with self._changed:
+            if capture is self.owner:
+                self.owner = None
 
     def take(self, timeout: float) -> Frame | None:
         with self._changed:
             if self._frame is None and not self._woken:
                 self._changed.wait(timeout)
             frame, self._frame, self._woken = self._frame, None, False
+            self._taken |= frame is not None
             return frame
 
     def wake(self) -> None:
@@ -122,20 +140,20 @@ class Live:
 
     def __init__(
         self,
-        first: FrameSource,
+        first: FrameSource | None,
         reopen: Callable[[], FrameSource],
         *,
         where: str,
         retry: Retry = Retry(),
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`first` is open and is read first; `where` is what messages call the camera, without passwords.
+        """`first` is open and is read first; None: it is away as yet, and opened as if it had just been lost.
 
-        `say` is told when the camera goes and when it comes back.
+        `where` is what messages call the camera, without passwords; `say` is told when it goes and comes back.
         """
         self.reconnects = 0
         self.up = True
-        self.fps = first.fps
+        self.fps = first.fps if first is not None else None
         self._slot = _Slot()
         self._reopen = reopen
         self._where = where
@@ -148,7 +166,7 @@ class Live:
         self._next_try: float | None = None
         self._captures: list[_Capture] = []
         self._skipped = 0
-        self._start(lambda: first)
+        self._start(reopen if first is None else lambda: first)
 
     @property
     def dropped(self) -> int:
@@ -227,16 +245,20 @@ class Live:
         self._next_try = now + self._retry.delay(self._failures)
 
     def _start(self, open_it: Callable[[], FrameSource]) -> None:
-        ended = [capture for capture in self._captures if not capture.is_alive()]
-        self._skipped += sum(capture.skipped for capture in ended)
-        self._captures = [capture for capture in self._captures if capture.is_alive()]
-        if len(self._captures) >= MOST_STUCK:
-            raise SourceError(
-                f"camera {self._where}: {MOST_STUCK} reads never came back from its driver; "
-                "only a new process can help: start edgefer again, or let systemd do so (docs/unattended.md)"
-            )
+        now = time.monotonic()
+        stuck = [capture for capture in self._captures if capture.is_alive()]
+        self._skipped += sum(capture.skipped for capture in self._captures if capture not in stuck)
+        self._captures = stuck
+        if len(stuck) >= MOST_STUCK:
+            if now - min(capture.abandoned or now for capture in stuck) > HOPELESS:
+                raise SourceError(
+                    f"camera {self._where}: {MOST_STUCK} reads never came back from its driver; "
+                    "only a new process can help: start edgefer again, or let systemd do so (docs/unattended.md)"
+                )
+            self._next_try = now + TICK
+            return
         self._next_try = None
-        self._last = time.monotonic()
+        self._last = now
         capture = _Capture(self._slot, open_it)
         self._slot.owner = capture
         self._captures.append(capture)

@@ -31,17 +31,20 @@ def run(
     temperature: Callable[[], float | None] = lambda: None,
     engine_restarts: Callable[[], int] = lambda: 0,
     say: Callable[[str], None] = lambda _: None,
+    report: Callable[[Summary], None] = lambda _: None,
 ) -> Summary:
     """Feed every frame of an opened source through the pipeline to all sinks; the sinks are closed at the end.
 
     Ends with the source, after `max_frames`, when `keep_going` says no (it is asked at every frame, and four times a
-    second without one), or when the last sink has gone. A sink that fails is left out, and stands in the summary.
+    second without one), when the last sink has gone, or a window is closed. A sink that fails is left out, and stands
+    in the summary. `report` is given the summary also when the run ends with an error, a camera that is given up on.
     """
     outlets = [Outlet(sink, lossless=not source.live, say=say) for sink in sinks]
     tally = Tally()
     reporter = _Reporter(source, tally, outlets, temperature)
     try:
         for frame, waited in _timed(source):
+            emitted: int | None = None
             if frame is not None:
                 result = pipeline.process(frame)
                 processed = time.perf_counter_ns()
@@ -51,22 +54,30 @@ def run(
                 stages = {"capture": waited, **result.stage_ms, "emit": (emitted - processed) / 1e6}
                 tally.add(result, stages, frame.captured)
                 reporter.count(stages)
-                tally.add_stage("other", (time.perf_counter_ns() - emitted) / 1e6)
             reporter.tell_if_due()
-            gone = outlets and not any(outlet.open for outlet in outlets)
-            if tally.frames == max_frames or gone or not keep_going():
+            ended = tally.frames == max_frames or _nobody_left(outlets) or not keep_going()
+            if emitted is not None:
+                tally.add_stage("other", (time.perf_counter_ns() - emitted) / 1e6)
+            if ended:
                 break
     finally:
         close_all(outlets)
-    live = source if isinstance(source, Live) else None
-    return tally.summary(
-        skipped=source.skipped,
-        dropped=live.dropped if live else 0,
-        reconnects=live.reconnects if live else 0,
-        engine_restarts=engine_restarts(),
-        sink_failures={outlet.name: outlet.failure for outlet in outlets if outlet.failure is not None},
-        sink_drops={outlet.name: outlet.dropped for outlet in outlets if outlet.dropped},
-    )
+        live = source if isinstance(source, Live) else None
+        summary = tally.summary(
+            skipped=source.skipped,
+            dropped=live.dropped if live else 0,
+            reconnects=live.reconnects if live else 0,
+            engine_restarts=engine_restarts(),
+            sink_failures={outlet.name: outlet.failure for outlet in outlets if outlet.failure is not None},
+            sink_drops={outlet.name: outlet.dropped for outlet in outlets if outlet.dropped},
+        )
+        report(summary)
+    return summary
+
+
+def _nobody_left(outlets: Sequence[Outlet]) -> bool:
+    """Return whether all sinks have gone, or a person closed the window."""
+    return any(outlet.closed_window for outlet in outlets) or (bool(outlets) and not any(o.open for o in outlets))
 
 
 def _timed(source: FrameSource | Live) -> Iterator[tuple[Frame | None, float]]:
@@ -121,7 +132,7 @@ class _Reporter:
             camera="up" if self._up else "lost",
             seconds=round(seconds, 1),
             frames=self._tally.frames,
-            fps=round(len(self._recent) / max(min(RECENT, seconds), 0.001), 1),
+            fps=round(len(self._recent) / max(min(RECENT, seconds), 0.001), 1) if self._up else 0.0,
             dropped=live.dropped if live else 0,
             reconnects=live.reconnects if live else 0,
             stage_ms={name: round(median(stages[name] for _, stages in self._recent), 3) for name in names},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
@@ -46,6 +47,8 @@ class Outlet:
         """Frames that the sink was too slow for."""
         self.failure: str | None = None
         """Why the sink gave up; None while it works, or when it was closed by whoever watched."""
+        self.closed_window = False
+        """Whether a person closed the window that the sink is."""
         self._sink = sink
         self._lossless = lossless
         self._say = say
@@ -136,18 +139,23 @@ class Outlet:
         try:
             call()
         except StopRun:
-            self._say(f"{self.name}: nobody listens any more")
             self._shut()
+            self.closed_window = self._sink.main_thread
+            self._try_to_say(f"{self.name}: nobody listens any more")
         except (EdgeferError, OSError) as error:
             self._fail(str(error))
         except Exception as error:  # a fault of ours or of a library: it must not take the camera down
             self._fail(f"{type(error).__name__}: {error}")
 
     def _fail(self, reason: str) -> None:
+        self._shut()
         if self.failure is None:
             self.failure = reason
-            self._say(f"{self.name} failed and is left out from now on: {reason}")
-        self._shut()
+            self._try_to_say(f"{self.name} failed and is left out from now on: {reason}")
+
+    def _try_to_say(self, what: str) -> None:
+        with contextlib.suppress(OSError):  # who hears nothing must not keep the sink from being closed
+            self._say(what)
 
     def _shut(self) -> None:
         with self._changed:

@@ -24,7 +24,7 @@ class Pace:
         self._budget_ms = 1000 / fps * ROOM if fps else None
         self._detect_ms: float | None = None
         self._other_ms: float | None = None
-        self._since = MOST
+        self._since = max(MOST, every or 0)  # so that the first frame is looked at
 
     @property
     def every(self) -> int:

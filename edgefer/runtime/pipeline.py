@@ -17,6 +17,8 @@ from edgefer.runtime.smooth import Answer, Smoother, Smoothing
 from edgefer.runtime.tracker import Tracker
 
 STAGES = ("detect", "track", "preprocess", "infer", "smooth")
+FORGET = 5.0
+"""Seconds between two frames after which nobody can say that a face is still the same."""
 
 
 class Pipeline:
@@ -41,17 +43,22 @@ class Pipeline:
         self._smoother = Smoother(smoothing)
         self._alone = Smoothing(min_confidence=smoothing.min_confidence)
         self._pace = pace or Pace()
+        self._time = 0.0
+        self._shape: tuple[int, ...] = ()
 
     def process(self, frame: Frame) -> FrameResult:
         """Return the faces of one frame; `stage_ms` has the milliseconds of each stage.
 
         A frame with a name is a picture of its own: faces of the one before are not looked for in it, nor remembered.
+        Nor are they after FORGET seconds without a frame, or in a frame of another size: the camera was away.
         """
         start = time.perf_counter_ns()
         alone = frame.name is not None
-        if alone:
+        anew = alone or frame.time - self._time > FORGET or frame.image.shape != self._shape
+        self._time, self._shape = frame.time, frame.image.shape
+        if anew:
             self._tracker.forget()
-        look = self._pace.due() or alone
+        look = self._pace.due() or anew
         found = self._detector.detect(frame.image) if look else []
         detected = time.perf_counter_ns()
         faces = self._tracker.update(found) if look else self._tracker.carry()

@@ -27,7 +27,7 @@ class FaceResult:
     scores: dict[str, float]
     """Label → probability, in the order of the model; smoothed over time where that was asked for."""
     certain: bool = True
-    """Whether the confidence reaches the threshold of the run."""
+    """Whether the confidence reaches the threshold of the run; once it has, whether it stays near enough to it."""
     raw_label: str = ""
     """The label of this frame alone, before smoothing; for figures on flicker, not in the JSON."""
     detected: bool = True

@@ -12,14 +12,17 @@ ATTEMPTS = 3
 
 
 class Reviving:
-    """Runs `engine`; when that raises EngineError it is closed, opened again with `reopen`, and asked once more."""
+    """Runs `engine`; when that raises EngineError it is closed, opened again with `reopen`, and asked once more.
+
+    An engine that cannot be opened again has failed once more.
+    """
 
     def __init__(self, engine: Engine, reopen: Callable[[], Engine], say: Callable[[str], None]) -> None:
         self.provider = engine.provider
         self.version = engine.version
         self.restarts = 0
         """How often it was opened anew."""
-        self._engine = engine
+        self._engine: Engine | None = engine
         self._reopen = reopen
         self._say = say
 
@@ -30,16 +33,19 @@ class Reviving:
         """
         for attempt in range(1, ATTEMPTS + 1):
             try:
+                if self._engine is None:
+                    self._engine = self._reopen()
+                    self.restarts += 1
                 return self._engine.run(pictures)
             except EngineError as error:
                 if attempt == ATTEMPTS:
                     raise EngineError(f"the engine failed {ATTEMPTS} times in a row; the last: {error}") from error
                 self._say(f"the engine failed and is opened again: {error}")
-                self._engine.close()
-                self._engine = self._reopen()
-                self.restarts += 1
+                self.close()
         raise AssertionError("not reached")
 
     def close(self) -> None:
         """Release the model."""
-        self._engine.close()
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None

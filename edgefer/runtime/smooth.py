@@ -19,8 +19,8 @@ class Smoothing:
     seconds: float = 0.0
     """Time constant of the average: what was seen so long ago counts a third of what is seen now."""
     margin: float = 0.0
-    """By how much another label must lead before it takes over, and by how much a face must fall below
-    `min_confidence` before it is uncertain again."""
+    """By how much another label must lead before it takes over, and by how much a label that was certain must fall
+    below `min_confidence` before it is uncertain again."""
     min_confidence: float = 0.0
     """Below this probability a label is not certain."""
 
@@ -74,7 +74,8 @@ class Smoother:
         label, best = before.label, int(mixed.argmax())
         if mixed[best] - mixed[label] > self._how.margin:
             label = best
-        needed = self._how.min_confidence - (self._how.margin if before.certain else 0.0)
+        held = before.certain and label == before.label
+        needed = self._how.min_confidence - (self._how.margin if held else 0.0)
         return Answer(mixed, label, bool(mixed[label] >= needed))
 
     def _share(self, elapsed: float) -> float:

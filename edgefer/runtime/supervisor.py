@@ -9,12 +9,8 @@ import re
 import socket
 import time
 
-STATUS_EVERY = 10.0
-"""Seconds between two states for `systemctl status`."""
 ARM_EVERY = 1.0
 """Seconds between two arms of the last resort."""
-MAX_STATE = 1024
-"""Characters of a notification."""
 
 
 def notify(state: str) -> bool:
@@ -25,7 +21,7 @@ def notify(state: str) -> bool:
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
             sock.setblocking(False)
-            sent = sock.sendto(state[:MAX_STATE].encode("utf-8", "replace"), re.sub("^@", "\0", address))
+            sent = sock.sendto(state.encode(), re.sub("^@", "\0", address))
     except OSError:
         return False  # nobody can be told, and a run without supervision is still a run
     return sent > 0
@@ -56,13 +52,13 @@ class Supervisor:
             raise ValueError(f"a run is not stuck after {stuck_after} s; give more than {ARM_EVERY}")
         self._every = watchdog_interval()
         self._stuck_after = stuck_after
-        self._pinged = self._told = self._armed = float("-inf")
+        self._pinged = self._armed = float("-inf")
         if stuck_after is not None:
             self._arm(stuck_after, time.monotonic())
 
-    def ready(self, status: str | None = None) -> None:
+    def ready(self) -> None:
         """Say that the run has begun, or that a reload is done."""
-        notify("READY=1" + _status(status))
+        notify("READY=1")
 
     def reloading(self) -> None:
         """Say that the configuration is read again; `ready` must follow."""
@@ -72,15 +68,12 @@ class Supervisor:
         """Say that the run ends; the last resort stays armed, because an end can hang too."""
         notify("STOPPING=1")
 
-    def moved(self, status: str | None = None) -> None:
-        """Take note that the run's loop turns; `status` is one line for people. Cheap: call it at every turn."""
+    def moved(self) -> None:
+        """Take note that the run's loop turns. Cheap: call it at every turn."""
         now = time.monotonic()
         if self._every is not None and now - self._pinged >= self._every:
             self._pinged = now
             notify("WATCHDOG=1")
-        if status is not None and now - self._told >= STATUS_EVERY:
-            self._told = now
-            notify(_status(status).lstrip())
         if self._stuck_after is not None and now - self._armed >= ARM_EVERY:
             self._arm(self._stuck_after, now)
 
@@ -94,8 +87,3 @@ class Supervisor:
         self._armed = now
         with contextlib.suppress(RuntimeError):  # no thread can be started just now; the next turn tries again
             faulthandler.dump_traceback_later(seconds, exit=True, file=2)
-
-
-def _status(status: str | None) -> str:
-    """Return the line for `systemctl status`; a line break would begin another assignment."""
-    return "" if status is None else "\nSTATUS=" + " ".join(status.split())

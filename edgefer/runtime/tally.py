@@ -148,7 +148,7 @@ class Tally:
     def _period(self) -> Counter[str]:
         """Return the current period's counts; when there are too many periods, two become one each."""
         index = int(self.seconds / self._period_s)
-        if index >= PERIODS:
+        while index >= PERIODS:  # more than once when a camera was away for long
             self._periods = [sum(self._periods[i : i + 2], Counter[str]()) for i in range(0, len(self._periods), 2)]
             self._period_s *= 2
             index //= 2

@@ -18,7 +18,8 @@ class _Track:
 class Tracker:
     """Gives each face a number that it keeps; greedy, the best overlap first.
 
-    A face that is not found in a frame keeps its number for `keep` frames. Numbers begin at 1 and are never used again.
+    A face that is not found keeps its number for `keep` frames in which faces are looked for. Numbers begin at 1 and
+    are never used again.
     """
 
     def __init__(self, min_overlap: float = 0.25, keep: int = 10) -> None:

@@ -233,6 +233,8 @@ def test_a_member_of_a_family_need_not_be_asked_for_by_its_name_on_an_intel_pc(t
     ("text", "message"),
     [
         ("title = ", "not valid TOML"),
+        ("title = " + "[" * 20_000, "not valid TOML: too many brackets"),
+        ("threads = " + "9" * 5000, "not valid TOML"),
         ('title = "a"', "missing engines"),
         ('engines = ["litert"]', "missing title"),
         ('title = "a"\nengines = []', "engines is empty"),

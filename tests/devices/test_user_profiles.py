@@ -103,6 +103,10 @@ def test_a_board_of_its_own_is_recognised(folder: Path, tmp_path: Path) -> None:
 
 
 BROKEN = {
+    "an engine that does not exist": (
+        b'based_on = "x86"\nengines = ["litret"]',
+        "no engine called 'litret'; choose from: l",
+    ),
     "toml": (b"threads = ", "not valid TOML"),
     "field": (b'based_on = "rpi5"\nturbo = true', "unknown field 'turbo'"),
     "base": (b'based_on = "toaster"', "based_on is 'toaster'; choose a profile of the package"),

@@ -133,7 +133,7 @@ def test_no_cell_is_a_formula_or_breaks_the_line(tmp_path: Path) -> None:
     labels = ["=HYPERLINK(A1)", "a,b\nc", '"q"']
     face = FaceResult(Box(1, 2, 3, 4), 0, labels[0], 0.5, {label: 0.3 for label in labels})
     sink = CsvFile(path, labels)
-    for name in ("=1+1.jpg", "+x", "-x", "@x", "\t=x", " =x", "a\r\nb\u2028c", "\udcff.jpg"):
+    for name in ("=1+1.jpg", "+x", "-x", "@x", "\t=x", " =x", "＝x", "a\r\nb\u2028c", "\udcff.jpg"):
         sink.write(FRAME, FrameResult(0, 0, (face,), {}, name))
     sink.close()
     found = rows(path)
@@ -144,12 +144,13 @@ def test_no_cell_is_a_formula_or_breaks_the_line(tmp_path: Path) -> None:
         "'@x",
         "' =x",
         "' =x",
+        "'＝x",
         "a  b c",
         "\\udcff.jpg",
     ]
     assert list(found[0])[-3:] == ["'=HYPERLINK(A1)", "a,b c", '"q"']
     assert found[0]["label"] == "'=HYPERLINK(A1)"
-    assert len(path.read_bytes().splitlines()) == 9
+    assert len(path.read_bytes().splitlines()) == 10
 
 
 def test_two_processes_do_not_share_a_file(tmp_path: Path) -> None:

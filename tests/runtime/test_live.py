@@ -13,7 +13,7 @@ from edgefer.errors import SourceError
 from edgefer.runtime import live as module
 from edgefer.runtime.frames import Frame, FrameSource
 from edgefer.runtime.live import Live, Retry
-from tests.runtime.fakes import Camera, eventually
+from tests.runtime.fakes import IMAGE, Camera, eventually
 
 QUICK = Retry(stall=0.3, delays=(0.0,))
 
@@ -144,7 +144,8 @@ def test_a_camera_that_never_opens_is_abandoned() -> None:
     assert len(said) == 2
 
 
-def test_too_many_reads_that_never_come_back_end_the_run() -> None:
+def test_too_many_reads_that_never_come_back_end_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "HOPELESS", 0.5)
     release = threading.Event()
     stuck = [Camera(1, end=lambda: release.wait(30)) for _ in range(10)]
     camera, _ = over(stuck.pop(), stuck.pop, Retry(stall=0.05, delays=(0.0,)))
@@ -217,3 +218,55 @@ def test_a_thousand_reconnects_leave_no_thread_and_no_descriptor() -> None:
             assert time.monotonic() < deadline
     assert len(os.listdir("/proc/self/fd")) == descriptors
     assert len(said) >= 2000
+
+
+def test_corrupt_frames_after_the_last_good_one_are_counted() -> None:
+    class Corrupt(Camera):
+        def __iter__(self) -> Iterator[Frame]:
+            yield Frame(0, 0.0, IMAGE)
+            self.skipped = 40
+            raise SourceError("no whole picture came")
+
+    camera, _ = over(Corrupt(1), lambda: Corrupt(1), Retry(delays=(0.0,), most=2))
+    with camera, pytest.raises(SourceError):
+        take(camera, 100)
+    assert camera.skipped == 120
+
+
+def test_slow_reads_that_do_come_back_do_not_end_the_run() -> None:
+    """A short --stall against a driver that answers late: one picture, then silence, each time."""
+
+    def late() -> Camera:
+        return Camera(1, end=lambda: time.sleep(1))
+
+    camera, _ = over(late(), late, Retry(stall=0.05, delays=(0.0,)))
+    with camera:
+        take(camera, 12, seconds=20)
+
+
+def test_what_a_camera_gave_before_the_run_began_is_not_dropped() -> None:
+    camera, _ = over(Camera(10_000, fps=500), lambda: Camera(0))
+    with camera:
+        time.sleep(0.2)  # a model is loaded
+        (frame,) = take(camera, 1)
+        assert (frame.index, camera.dropped) == (0, 0)
+        assert frame.captured is not None
+        assert time.monotonic() - frame.captured < 0.1
+
+
+def test_a_camera_that_is_away_to_begin_with_is_waited_for() -> None:
+    attempts = []
+
+    def reopen() -> FrameSource:
+        attempts.append(1)
+        if len(attempts) < 3:
+            raise SourceError("no camera there")
+        return Camera(50)
+
+    said: list[str] = []
+    with Live(None, reopen, where="cam", retry=QUICK, say=said.append) as camera:
+        take(camera, 5)
+    assert said == [
+        "camera cam is lost: no camera there; trying again until it is back",
+        "camera cam is back after 0 s (reconnect 1)",
+    ]

@@ -20,10 +20,12 @@ from edgefer.runtime.live import Live, Retry
 from edgefer.runtime.loop import run
 from edgefer.runtime.pace import Pace
 from edgefer.runtime.pipeline import STAGES, Pipeline
+from edgefer.runtime.revive import Reviving
 from edgefer.runtime.sinks import StopRun
 from edgefer.runtime.smooth import Smoothing
+from edgefer.runtime.tally import Summary
 from edgefer.runtime.tracker import Tracker
-from tests.runtime.fakes import Camera, Clip, Keeper
+from tests.runtime.fakes import IMAGE, Camera, Clip, Keeper
 
 LABELS = ("happy", "sad")
 
@@ -207,3 +209,65 @@ def test_a_result_does_not_depend_on_smoothing_for_the_first_frame(tiny_bundle: 
         assert list(face.scores.values()) == pytest.approx(row.tolist())
         assert face.label == face.raw_label == tiny_bundle.labels[int(row.argmax())]
     loaded.engine.close()
+
+
+def test_a_window_that_is_closed_ends_the_run_though_others_listen() -> None:
+    def closed(index: int) -> None:
+        if index == 5:
+            raise StopRun
+
+    window, other = Keeper("--show", on_write=closed), Keeper("text")
+    window.main_thread = True
+    assert run(Clip(500), pipeline(), [other, window]).frames == 6
+    assert other.frames == list(range(6))
+
+
+def test_a_run_that_ends_with_an_error_is_summed_up_too() -> None:
+    def gone() -> Camera:
+        raise SourceError("not there")
+
+    summaries: list[Summary] = []
+    with live(Camera(3, fps=20), gone) as camera, pytest.raises(SourceError):
+        run(camera, pipeline(), [], report=summaries.append)
+    assert [summary.frames for summary in summaries] == [3]
+    assert run(Clip(5), pipeline(), [], report=summaries.append) == summaries[1]
+
+
+@pytest.mark.parametrize("every", [1, 7, 50, 1000])
+def test_the_first_frame_is_always_looked_at(every: int) -> None:
+    line = pipeline(pace=Pace(every))
+    found = [line.process(Frame(n, n / 25, IMAGE)).faces[0].detected for n in range(60)]
+    assert found == [n % every == 0 for n in range(60)]
+
+
+@pytest.mark.parametrize(("pause", "size", "same"), [(4.0, 48, True), (6.0, 48, False), (0.1, 40, False)])
+def test_after_an_outage_or_in_another_size_faces_are_new(pause: float, size: int, same: bool) -> None:
+    line = pipeline(Steps((0.6, 0.4), (0.45, 0.55)), pace=Pace(5), smoothing=Smoothing(0.5, 0.2))
+    (before,) = line.process(Frame(0, 0.0, np.zeros((48, 48, 3), np.uint8))).faces
+    (after,) = line.process(Frame(1, pause, np.zeros((size, size, 3), np.uint8))).faces
+    assert (after.id == before.id, after.detected, after.label) == (same, not same, "happy" if same else "sad")
+
+
+def test_a_label_that_takes_over_is_certain_only_when_it_reaches_the_threshold() -> None:
+    line = pipeline(Steps((0.5, 0.2), (0.1, 0.35)), smoothing=Smoothing(0.01, 0.1, 0.4))
+    answers = [line.process(Frame(n, n / 2, IMAGE)).faces[0] for n in range(2)]
+    assert [(face.label, face.certain) for face in answers] == [("happy", True), ("sad", False)]
+
+
+def test_an_engine_that_cannot_be_opened_again_at_first_is_tried_once_more() -> None:
+    class Gone(Steps):
+        def run(self, pictures: np.ndarray) -> np.ndarray:
+            raise EngineError("the accelerator is gone")
+
+    opened: list[int] = []
+
+    def reopen() -> Steps:
+        opened.append(1)
+        if len(opened) == 1:
+            raise EngineError("the accelerator is not back yet")
+        return Steps((0.9, 0.1))
+
+    said: list[str] = []
+    engine = Reviving(Gone((1, 0)), reopen, said.append)
+    assert run(Clip(5), pipeline(engine), []).frames == 5
+    assert (len(opened), engine.restarts, len(said)) == (2, 1, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
@@ -29,6 +30,7 @@ from edgefer.runtime.frames import Frame
 from edgefer.runtime.results import FaceResult, FrameResult, Health
 from edgefer.runtime.sinks import _homeassistant as homeassistant
 from edgefer.runtime.sinks import mqtt
+from edgefer.runtime.sinks._mqtt_link import Link, broker
 from edgefer.runtime.sinks.mqtt import Mqtt, default_device_id, forget
 
 paho = pytest.importorskip("paho.mqtt.client")
@@ -652,6 +654,27 @@ def test_a_broker_that_speaks_something_else(connect: Connect) -> None:
     assert 1 <= len(said) <= 3
 
 
+def test_a_message_that_is_too_large_is_not_taken_into_memory() -> None:
+    """paho itself takes 256 MB, whatever it told the broker when it connected."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            client, _ = server.accept()
+            with client, contextlib.suppress(OSError):
+                client.recv(4096)
+                client.sendall(b"\x20\x03\x00\x00\x00\x30\xff\xff\xff\x7f" + b"x" * 100_000)
+
+        threading.Thread(target=serve, daemon=True).start()
+        link = Link(broker(f"mqtt://127.0.0.1:{server.getsockname()[1]}", "cam1"))
+        assert link.open()
+        end = time.monotonic() + 10
+        while link.turn(0.1) and time.monotonic() < end:
+            pass
+        link.drop()
+    assert link.accepted
+    assert link.reason == "it sends a message of 268435455 bytes, at most 4096 are taken"
+
+
 def test_writing_never_waits_for_a_broker_that_has_stopped(
     mosquitto: Mosquitto, connect: Connect, observe: Observe
 ) -> None:
@@ -769,6 +792,9 @@ def test_settings_that_can_never_work_are_refused_without_secrets(tmp_path: Path
     (tmp_path / "ca.pem").write_text("no certificate")
     for settings, words in (
         ({"url": "mqtt://me:hunter2@broker"}, "user name or password is refused"),
+        ({"url": "mqtt://me:hunter2"}, "is no MQTT URL"),
+        ({"url": "mqtt://me:hunter2/x"}, "is no MQTT URL"),
+        ({"url": "mqtt://broker?password=hunter2"}, "is no MQTT URL"),
         ({"password": "hunter2"}, "needs a user name"),
         ({"username": "me", "password": "hunter2\0"}, "characters that MQTT does not know"),
         ({"ca": tmp_path / "ca.pem"}, "does not use TLS"),

@@ -136,3 +136,19 @@ def test_two_dead_sinks_take_no_longer_than_one(monkeypatch: pytest.MonkeyPatch)
     assert time.monotonic() - start < 1
     assert all(outlet.failure for outlet in outlets)
     never.set()
+
+
+@pytest.mark.parametrize("error", [SinkError("disk full"), StopRun()])
+def test_a_sink_that_nobody_can_be_told_of_is_closed_all_the_same(error: Exception) -> None:
+    def fail(_: int) -> None:
+        raise error
+
+    def say(_: str) -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    keeper = Keeper(on_write=fail)
+    outlet = Outlet(keeper, lossless=True, say=say)
+    put(outlet, 1)
+    assert eventually(lambda: not outlet.open)
+    close_all([outlet])
+    assert (keeper.closed, outlet.failure) == (1, str(error) or None)

@@ -20,6 +20,12 @@ from typing import IO
 
 import pytest
 
+from edgefer.bundle import Bundle
+from edgefer.commands import _session
+from edgefer.commands._notice import show_once
+from edgefer.commands.run import command
+from edgefer.runtime.engines import open_engine
+from tests.runtime import fakes
 from tests.runtime.fakes import eventually
 
 HERE = Path(__file__).parent
@@ -313,3 +319,212 @@ def test_a_recording_never_replaces_another(tmp_path: Path) -> None:
     run = Run("--source", "demo:3", "--record", tmp_path / "out-%Y.mp4")
     assert run.ends() == 0
     assert (tmp_path / time.strftime("out-%Y.mp4")).is_file()
+
+
+def test_a_camera_that_is_given_up_on_leaves_its_figures(camera: Camera, tmp_path: Path) -> None:
+    run = Run("--source", camera.uri, "--json", "--max-retries", 0, "--summary", tmp_path / "s.json")
+    assert run.frames(5), run.errors
+    camera.kill()
+    assert run.ends() == 1
+    assert json.loads((tmp_path / "s.json").read_text())["frames"] == len(run.out)
+    assert any(line.startswith(f"{len(run.out)} frames in ") for line in run.errors)
+    assert run.errors[-1].startswith("edgefer: camera ")
+
+
+def test_a_summary_that_cannot_be_written_is_a_failed_output(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / "s.json"
+    run = Run("--source", "demo:3", "--json", "--summary", path)
+    assert run.ends() == 1
+    assert len(run.out) == 3
+    assert any(f"--summary {path} cannot be written" in line for line in run.errors), run.errors
+
+
+def test_a_dead_reader_and_a_camera_that_is_given_up_on_end_with_1(camera: Camera) -> None:
+    """The thread that hangs in the pipe must not make Python abort at its end."""
+    script = (
+        "from edgefer.runtime import outlet; outlet.PATIENCE = 0.5\n"
+        f"from edgefer.cli import main; main(['run', '--source', '{camera.uri}', '--detector', 'none', '--json',"
+        " '--max-retries', '0'])"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, pipesize=4096
+    )
+    try:
+        assert process.stderr is not None
+        lines = iter(process.stderr.readline, b"")
+        assert any(b"slower than the camera" in line for line in lines)
+        camera.kill()
+        assert process.wait(20) == 1
+        rest = process.stderr.read().decode()
+        assert "edgefer: camera " in rest
+        assert "Fatal Python error" not in rest
+    finally:
+        process.kill()
+
+
+def test_nobody_reads_standard_error_and_the_csv_goes_on(tmp_path: Path) -> None:
+    run = f"'{sys.executable}' -m edgefer run --source demo:300 --detector none --json --csv '{tmp_path}/faces.csv'"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f"{run} 2>&1 | head -n 3"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert (tmp_path / "faces.csv").read_text().splitlines()[-1].split(",")[2] == "299"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_stop_while_the_camera_is_opened_is_heard_at_once(number: signal.Signals, code: int) -> None:
+    with socket.socket() as mute:  # takes connections and never answers
+        mute.bind(("127.0.0.1", 0))
+        mute.listen()
+        run = Run("--source", f"http://127.0.0.1:{mute.getsockname()[1]}/", "--json")
+        connection, _ = mute.accept()
+        with connection:
+            start = time.monotonic()
+            run.process.send_signal(number)
+            assert run.ends() == code, run.errors
+            assert time.monotonic() - start < 4
+    assert not any("no camera" in line for line in run.errors)
+
+
+def test_the_terminal_closes_and_the_run_ends(camera: Camera) -> None:
+    """Without --config there is nothing to read again: SIGHUP means what it always does."""
+    run = Run("--source", camera.uri, "--json")
+    assert run.frames(5), run.errors
+    run.process.send_signal(signal.SIGHUP)
+    assert run.ends(10) == 0, run.errors
+    assert not any("reload" in line for line in run.errors)
+
+
+class Configured:
+    """A run with a configuration, which can be changed."""
+
+    def __init__(self, camera: Camera, folder: Path, **options: object) -> None:
+        self._file = folder / "run.toml"
+        self._options: dict[str, object] = {"source": camera.uri, "json": True, "detector": "none"}
+        self._write(options)
+        self.run = Run("--config", self._file)
+        assert self.run.frames(5), self.run.errors
+
+    def _write(self, options: dict[str, object]) -> None:
+        lines = (f"{name} = {json.dumps(value)}\n" for name, value in {**self._options, **options}.items())
+        self._file.write_text("".join(lines))
+
+    def reload(self, **options: object) -> None:
+        self._write({name.replace("_", "-"): value for name, value in options.items()})
+        self.run.process.send_signal(signal.SIGHUP)
+
+
+def test_a_reload_while_the_camera_is_away_waits_for_it(camera: Camera, tmp_path: Path) -> None:
+    run = Configured(camera, tmp_path)
+    camera.kill()
+    assert run.run.says("is lost")
+    run.reload(min_confidence=1.0)
+    assert run.run.says("trying again until it is back", 10)
+    assert eventually(lambda: sum("is lost" in line for line in run.run.errors) == 2, 20), run.run.errors
+    camera.start()
+    assert run.run.says("is back after"), run.run.errors
+    assert eventually(lambda: '"certain": false' in run.run.out[-1], 20), run.run.errors
+    run.run.process.send_signal(signal.SIGTERM)
+    assert run.run.ends() == 0
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"engine": "abacus"}, {"serve": "256.0.0.1:1"}, {"source": "http://127.0.0.1:9/"}, {"size": "99999x2"}]
+)
+def test_a_reload_that_cannot_be_opened_goes_on_as_before(
+    camera: Camera, tmp_path: Path, wrong: dict[str, object]
+) -> None:
+    run = Configured(camera, tmp_path)
+    run.reload(**wrong)
+    assert run.run.says("not reloaded, going on as before"), run.run.errors
+    assert run.run.frames(10), run.run.errors
+    run.run.process.send_signal(signal.SIGTERM)
+    assert run.run.ends() == 0
+
+
+def test_a_reload_keeps_the_recording(camera: Camera, tmp_path: Path) -> None:
+    video = tmp_path / "out.mp4"
+    run = Configured(camera, tmp_path, record=str(video))
+    run.reload(record=str(video))
+    assert run.run.says("not reloaded, going on as before"), run.run.errors
+    assert run.run.frames(10), run.run.errors
+    run.run.process.send_signal(signal.SIGTERM)
+    assert run.run.ends() == 0
+    assert video.stat().st_size > 1000
+
+
+def test_a_reload_that_cannot_be_opened_does_not_end_on_the_recording_that_is_there(
+    camera: Camera, tmp_path: Path
+) -> None:
+    video = tmp_path / "out.mp4"
+    run = Configured(camera, tmp_path, record=str(video))
+    run.reload(engine="abacus")
+    assert run.run.says("nothing is recorded any more"), run.run.errors
+    size = video.stat().st_size
+    assert run.run.frames(10), run.run.errors
+    run.run.process.send_signal(signal.SIGTERM)
+    assert run.run.ends() == 0
+    assert video.stat().st_size == size
+
+
+def test_a_reload_goes_on_with_port_and_file_and_counts_frames_on(camera: Camera, tmp_path: Path) -> None:
+    pytest.importorskip("aiohttp")
+    rows = tmp_path / "faces.csv"
+    outputs = {"serve": f"127.0.0.1:{(port := free_port())}", "csv": str(rows), "frames": 90}
+    run = Configured(camera, tmp_path, **outputs)
+    with socket.create_connection(("127.0.0.1", port)) as viewer:
+        viewer.sendall(b"GET /picture HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        run.reload(**outputs)
+        assert run.run.says("reloading"), run.run.errors
+    assert run.run.ends() == 0, run.run.errors
+    assert not any("not reloaded" in line for line in run.run.errors)
+    assert len(run.run.out) == 90
+    assert len(rows.read_text().splitlines()) == 91
+
+
+@pytest.mark.parametrize("option", ["--stall", "--smooth", "--min-confidence", "--fps"])
+def test_nan_is_no_number(option: str) -> None:
+    run = Run("--source", "demo:1", option, "nan")
+    assert run.ends() == 2
+    assert "'nan' is no number" in run.errors[-1]
+
+
+@pytest.mark.parametrize(("options", "code"), [(["--record", "out-%D.mp4"], 1), (["--strict"], 2)])
+def test_what_cannot_be_is_said_in_a_line(options: list[str], code: int) -> None:
+    run = Run("--source", "demo:1", *options)
+    assert run.ends() == code
+    assert not any("Traceback" in line for line in run.errors)
+
+
+def test_with_blur_every_frame_is_searched_unless_told_otherwise(tiny_bundle: Bundle) -> None:
+    def every(*options: str) -> int:
+        with command.make_context("run", ["--record", "x.mp4", *options]) as context:
+            settings = _session.settings_from(context, None)
+        loaded = open_engine(tiny_bundle, "litert")
+        line = _session._pipeline(settings, tiny_bundle, loaded.engine, fakes.Camera(1, fps=30))
+        loaded.engine.close()
+        line._pace.took(100.0, 1.0)
+        return line._pace.every
+
+    assert every() == 4
+    assert every("--fps", "120") == 4, "the rate that the camera states, not the wish"
+    assert every("--blur-faces") == 1
+    assert every("--blur-faces", "--detect-every", "3") == 3
+
+
+@pytest.mark.parametrize("home", ["gone", "locked"])
+def test_where_nothing_can_be_remembered_the_notice_is_said_and_the_run_goes_on(
+    home: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object) -> Path:
+        raise RuntimeError("Could not determine home directory.") if home == "gone" else PermissionError(13, "no")
+
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.setattr(Path, "home" if home == "gone" else "exists", refuse)
+    show_once()
+    assert "AI Act, Article 5" in capsys.readouterr().err

@@ -99,3 +99,13 @@ def test_months_take_no_more_memory_than_an_hour(monkeypatch: pytest.MonkeyPatch
     assert sum(sum(p.emotions.values()) for p in s.over_time) == 24 * 120
     assert s.over_time[0].seconds * PERIODS >= 24 * 120 * 3600
     assert sizes[1] < sizes[0] + 20_000
+
+
+def test_a_camera_that_was_away_for_days_leaves_no_more_periods(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    tally = add(Tally(), frame(0, face(1, "happy")))
+    now = 40 * 24 * 3600.0
+    s = summary(add(tally, frame(1, face(1, "sad"))))
+    assert len(s.over_time) <= PERIODS
+    assert (s.over_time[0].emotions, s.over_time[-1].emotions) == ({"happy": 1}, {"sad": 1})

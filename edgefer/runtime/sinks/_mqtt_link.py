@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from edgefer import plugins
 from edgefer.errors import SinkError
+from edgefer.runtime.sources import shown
 
 PORTS = {"mqtt": 1883, "mqtts": 8883}
 KEEPALIVE = 15
@@ -70,12 +71,12 @@ def broker(
     try:
         parts = urlsplit(url)
         scheme, host, port = parts.scheme, parts.hostname or "", parts.port
-    except ValueError as error:
-        raise SinkError(f"{url!r} is no MQTT URL ({error}); {form}") from None
+    except ValueError:  # its text is not repeated, nor is a URL of another form: either may hold a password
+        raise SinkError(f"{shown(url)!r} is no MQTT URL; {form}, with a port from 1 to 65535") from None
     if scheme not in PORTS or parts.path not in ("", "/") or parts.query or parts.fragment or port == 0:
-        raise SinkError(f"{url!r} is no MQTT URL; {form}")
+        raise SinkError(f"{shown(url)!r} is no MQTT URL; {form}")
     if not _HOST.fullmatch(host) or any(not 1 <= len(part) <= 63 for part in host.removesuffix(".").split(".")):
-        raise SinkError(f"{url!r} names no host that can be looked up; {form}")
+        raise SinkError(f"{shown(url)!r} names no host that can be looked up; {form}")
     if password is not None and username is None:
         raise SinkError("an MQTT password needs a user name too")
     for what, text in (("user name", username), ("password", password)):
@@ -146,6 +147,7 @@ class Link:
         client.on_disconnect = self._on_disconnect
         client.on_message = self._on_message
         client.on_publish = self._on_publish
+        client._sock_recv = _bounded(client._sock_recv)
         self._client = client
 
     def open(self) -> bool:
@@ -164,6 +166,9 @@ class Link:
         """Send and receive for `timeout` seconds at most; False, with `reason`, when the connection is over."""
         try:
             code = self._client.loop(timeout)
+        except _TooMuch as error:
+            self.reason = str(error)
+            return False
         except Exception as error:  # paho raises whatever its parser stumbles over when a broker sends nonsense
             self.reason = f"what it sends is not MQTT ({type(error).__name__})"
             return False
@@ -200,7 +205,8 @@ class Link:
     def drop(self) -> None:
         """Close the connection, if it is open still, and let go of everything."""
         client = self._client
-        client.on_connect = client.on_disconnect = client.on_message = client.on_publish = None  # breaks the cycle
+        client.on_connect = client.on_disconnect = client.on_message = client.on_publish = None  # breaks the cycles
+        vars(client).pop("_sock_recv", None)
         sock = client.socket()
         if sock is not None:
             sock.close()
@@ -226,6 +232,21 @@ class Link:
     def _on_publish(self, _: Any, __: Any, ___: Any, reason: Any, ____: Any) -> None:
         if reason.is_failure:
             self.unheard = str(reason)
+
+
+class _TooMuch(Exception):
+    """The broker began a message that is larger than it was told to send."""
+
+
+def _bounded(receive: Callable[[int], bytes]) -> Callable[[int], bytes]:
+    """Return paho's `receive`, for small messages alone: paho itself would take 256 MB into memory."""
+
+    def bounded(most: int) -> bytes:
+        if most > MAX_PACKET:
+            raise _TooMuch(f"it sends a message of {most} bytes, at most {MAX_PACKET} are taken")
+        return receive(most)
+
+    return bounded
 
 
 def _paho(module: str) -> ModuleType:

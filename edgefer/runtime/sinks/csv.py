@@ -21,6 +21,8 @@ COLUMNS = ("utc", "name", "frame", "time", "id", "x", "y", "width", "height", "l
 """Those before the labels'; `utc` is when the row was written: `frame` and `time` begin anew with each start."""
 _BREAKS = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 _BLOCK = 1 << 16
+_FORMULAS = tuple("=+-@＝＋－＠")
+"""What formulas begin with; some spreadsheets take the wide ones too."""
 
 
 class CsvFile(Sink):
@@ -145,4 +147,4 @@ def _lines(rows: Iterable[Sequence[object]]) -> bytes:
 def _safe(text: str) -> str:
     """Return `text` on one line, and such that no spreadsheet takes it for a formula."""
     text = _BREAKS.sub(" ", text)
-    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) else text
+    return f"'{text}" if text.lstrip().startswith(_FORMULAS) else text

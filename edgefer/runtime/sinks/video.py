@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import itertools
 import os
-import tempfile
+import re
+import secrets
 from pathlib import Path
 
 import cv2
@@ -18,9 +21,14 @@ from edgefer.runtime.frames import Frame
 from edgefer.runtime.results import FrameResult
 from edgefer.runtime.sinks import Sink
 
+_UNFINISHED = re.compile(r"\..+\.[0-9a-f]{16}\.tmp\.mp4")
+"""Names of recordings that are under way; one that nobody holds a lock on was left by a process that was killed."""
+
 
 class VideoFile(Sink):
     """Writes annotated frames to a temporary file beside `path`, which takes its name at `close`.
+
+    What a process that was killed left in that folder is removed: pictures of people that nobody would find again.
 
     The first frame gives the size; others are fitted into it, with black borders where their shape differs. With
     `by_time` (cameras) a frame is left out or repeated where frames come faster or slower than `fps`, so that the video
@@ -38,16 +46,19 @@ class VideoFile(Sink):
                 f"{path} exists, and a recording never replaces another: choose another name,"
                 " or let the time be part of it, as in clip-%Y%m%d-%H%M%S.mp4"
             )
+        temporary = path.with_name(f".{path.stem}.{secrets.token_hex(8)}.tmp.mp4")
         try:
-            handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=".tmp.mp4", dir=path.parent)
+            _remove_unfinished(path.parent)
+            self._lock = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise SinkError(
                 f"{path} cannot be written: {error.strerror} ({path.parent}); choose another folder"
             ) from error
-        os.close(handle)
+        silence_opencv()
         self.name = f"--record {path}"
         self._blur = blur
-        self._path, self._temporary = path, Path(name)
+        self._path, self._temporary = path, temporary
         self._fps = fps if 0 < fps <= 1000 else 25.0
         self._size: tuple[int, int] | None = None
         self._writer: cv2.VideoWriter | None = None
@@ -105,18 +116,37 @@ class VideoFile(Sink):
                     f"{self._path} could not be written:"
                     f" {arrived} of {self._frames} frames arrived on disk; is it full?"
                 )
-            self._temporary.chmod(0o644)
-            self._temporary.replace(self._path)
+            place = _free(self._path)
+            self._temporary.replace(place)
+            if place != self._path:
+                raise SinkError(f"{self._path} has come into being meanwhile and is kept: this recording is {place}")
         except OSError as error:
             raise SinkError(f"{self._path} could not be written: {error.strerror}") from error
         finally:
             with contextlib.suppress(OSError):
                 self._temporary.unlink()
+            os.close(self._lock)
+
+
+def _remove_unfinished(folder: Path) -> None:
+    for path in [path for path in folder.iterdir() if _UNFINISHED.fullmatch(path.name)]:
+        with contextlib.suppress(OSError):  # somebody else's, or still written to
+            descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+            finally:
+                os.close(descriptor)
+
+
+def _free(path: Path) -> Path:
+    """Return `path`, or where there is something by now, the first free one of NAME-2.mp4, NAME-3.mp4 and so on."""
+    others = (path.with_stem(f"{path.stem}-{number}") for number in itertools.count(2))
+    return next(place for place in itertools.chain([path], others) if not place.exists())
 
 
 def _frames(path: Path) -> int:
     """Return how many frames a finished video file states; 0 when it cannot be opened."""
-    silence_opencv()
     video = cv2.VideoCapture(str(path))
     count = int(video.get(cv2.CAP_PROP_FRAME_COUNT)) if video.isOpened() else 0
     video.release()

@@ -3,7 +3,6 @@
 A kind is a module with
 
 - `FORM`: how its URIs look, for people;
-- `LIVE`: whether frames come in real time; such a source never ends quietly, and a run opens it anew;
 - `ADJUSTABLE`: whether a size and a rate can be asked for;
 - `matches(uri) -> bool`: cheap, opens nothing; no two kinds match the same URI;
 - `open_source(uri, options) -> FrameSource`: gives pictures as they come. Rotating and flipping is done here.
@@ -20,7 +19,7 @@ from edgefer.errors import EdgeferError, SourceError
 from edgefer.runtime.frames import CaptureOptions, FrameSource
 from edgefer.runtime.sources._uris import shown
 
-__all__ = ["is_live", "open_first", "open_source", "shown"]
+__all__ = ["open_first", "open_source", "shown"]
 
 
 def open_source(uri: str, options: CaptureOptions = CaptureOptions()) -> FrameSource:
@@ -41,11 +40,6 @@ def open_source(uri: str, options: CaptureOptions = CaptureOptions()) -> FrameSo
     from edgefer.runtime.sources._turned import Turned
 
     return Turned(source, options)
-
-
-def is_live(uri: str) -> bool:
-    """Return whether `uri` names a source whose frames come in real time; raises SourceError for unknown forms."""
-    return bool(_kind(uri).LIVE)
 
 
 def open_first(

@@ -59,9 +59,7 @@ def open_capture(target: str | int, manner: Manner) -> Capture | None:
             manner.prepare(handle)
         width, height = handle.get(cv2.CAP_PROP_FRAME_WIDTH), handle.get(cv2.CAP_PROP_FRAME_HEIGHT)
         if width * height > MAX_PICTURE_PIXELS:
-            raise SourceError(
-                f"its pictures have {width:.0f}×{height:.0f} pixels, at most {MAX_PICTURE_PIXELS} are read"
-            )
+            raise SourceError(_too_large(width, height))
         capture = Capture(handle, manner)
         return capture if capture.ready() else None
     except BaseException:
@@ -149,6 +147,8 @@ class Capture:
                 good, raw = False, None
             if good and raw is not None:
                 self.skipped += failed
+                if raw.shape[0] * raw.shape[1] > MAX_PICTURE_PIXELS:  # a stream may change its size on the way
+                    raise SourceError(_too_large(raw.shape[1], raw.shape[0]))
                 return as_bgr(raw)
             failed += 1
             if failed > self._manner.patience or time.monotonic() > deadline:
@@ -162,6 +162,10 @@ class Capture:
             stated = self._media_time + 1 / (self.fps or 25.0)
         self._media_time = max(stated, 0.0)
         return self._media_time
+
+
+def _too_large(width: float, height: float) -> str:
+    return f"its pictures have {width:.0f}×{height:.0f} pixels, at most {MAX_PICTURE_PIXELS} are read"
 
 
 def as_bgr(picture: object) -> Pixels:

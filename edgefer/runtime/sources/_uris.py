@@ -6,7 +6,7 @@ import re
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _NO_PATHS = ("gst:", "loop:", "demo:", "/dev/")
-_SECRET = re.compile(r"(?i)\b([\w-]*(?:pass|pw|token|secret|key|auth)[\w-]*)\s*=\s*(?:\"[^\"]*\"?|\S+)")
+_SECRET = re.compile(r"(?i)\b([\w-]*(?:pass|pw|token|secret|key|auth)[\w-]*)\s*=\s*(?:\(\w+\))?(?:\\*\"[^\"]*\"?|\S+)")
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s\"']*")
 
 
@@ -27,6 +27,7 @@ def shown(uri: str) -> str:
         uri = _shown_address(uri)
     elif re.search(r":.*@", uri):  # an address with its scheme forgotten or misspelt
         uri = "…@" + uri.rpartition("@")[2]
+    uri = re.sub(r"\?[^/]*=.*", "?…", uri, flags=re.DOTALL)  # what is left of a query, where the address is misspelt
     return "".join(c if c.isprintable() else "�" for c in uri[:300])
 
 
@@ -36,6 +37,8 @@ def _shown_address(address: str) -> str:
     if "@" in rest:  # a password with a slash in it looks like this, and so does a path with an @
         return f"{scheme}://…"
     host = authority.rpartition("@")[2]
+    if re.search(r":(?![^\]]*\])\D", host):  # no port: the first half of a password with a slash, # or ? in it
+        return f"{scheme}://…"
     user = "…@" if "@" in authority else ""
     path, question, _ = rest.partition("?")
     return f"{scheme}://{user}{host}{path.partition('#')[0]}{'?…' if question else ''}"

@@ -74,7 +74,7 @@ def _ask(uri: str, timeout: float) -> Answer:
 
 
 def _ask_once(uri: str, deadline: float) -> Answer:
-    parts = urlsplit(uri)
+    parts = _split(uri)
     if not parts.hostname:
         raise ValueError("the address names no host")
     secure = parts.scheme.lower() == "https"
@@ -95,6 +95,16 @@ def _ask_once(uri: str, deadline: float) -> Answer:
         raise
 
 
+def _split(uri: str) -> SplitResult:
+    """Return the parts of an address; raises ValueError, in words of our own: Python's would repeat a password."""
+    try:
+        parts = urlsplit(uri)
+        _ = parts.port
+    except ValueError:
+        raise ValueError("the address is no URL; in a password write @ : / ? # as %40 %3A %2F %3F %23") from None
+    return parts
+
+
 def _request(parts: SplitResult) -> bytes:
     path = quote(parts.path or "/", safe="/%:=&~+!$,;'@()*")
     query = "?" + quote(parts.query, safe="/%:=&?~+!$,;'@()*[]") if parts.query else ""
@@ -109,8 +119,8 @@ def _request(parts: SplitResult) -> bytes:
 
 
 def _redirected(uri: str, location: str) -> str:
-    before, target = urlsplit(uri), urljoin(uri, location)
-    after = urlsplit(target)
+    before, target = _split(uri), urljoin(uri, location)
+    after = _split(target)
     if not location or after.scheme.lower() not in ("http", "https"):
         raise SourceError(f"{shown(uri)} sends us on to {after.scheme or 'nothing'}, where no camera is looked for")
     same = (before.scheme, before.hostname, before.port) == (after.scheme, after.hostname, after.port)

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import cv2
 
 FORM = "camera (0, /dev/video0, or a link such as /dev/v4l/by-id/…)"
-LIVE = True
 ADJUSTABLE = True
 DEV = Path("/dev")
 PROC = Path("/proc")

@@ -11,7 +11,6 @@ from edgefer.runtime.sources import gst
 from edgefer.runtime.sources._uris import shown
 
 FORM = "camera on a Jetson's ribbon cable (csi://0)"
-LIVE = True
 ADJUSTABLE = True
 SIZE = (1280, 720)
 FPS = 30.0

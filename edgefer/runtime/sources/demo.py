@@ -10,7 +10,6 @@ from edgefer.runtime.frames import CaptureOptions, Frame, FrameSource
 from edgefer.runtime.sources._uris import shown
 
 FORM = "demo or demo:FRAMES (a drawn clip)"
-LIVE = False
 ADJUSTABLE = False
 FRAMES = 150
 MAX_FRAMES = 1_000_000

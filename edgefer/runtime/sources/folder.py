@@ -14,7 +14,6 @@ from edgefer.runtime.sources import video
 from edgefer.runtime.sources._uris import is_path, shown
 
 FORM = "folder or pattern of pictures (photos/, 'photos/*.jpg')"
-LIVE = False
 ADJUSTABLE = False
 
 

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from edgefer.runtime.sources._capture import Capture
 
 FORM = "GStreamer pipeline ('gst:videotestsrc ! videoconvert ! appsink')"
-LIVE = True
 ADJUSTABLE = False
 TIMEOUTS_SINCE = (4, 7)
 """The OpenCV from which its GStreamer waits for a limited time only. Before, it is opened in a thread of its own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from http.client import HTTPException
 
 from edgefer.errors import SourceError
@@ -9,11 +10,12 @@ from edgefer.runtime.frames import CaptureOptions, FrameSource
 from edgefer.runtime.sources._uris import shown
 
 FORM = "HTTP camera (http://USER:PASSWORD@HOST/video.mjpg, https://…)"
-LIVE = True
 ADJUSTABLE = False
 CONTAINERS = "hls,mpegts,mov,mp4,m4a,3gp,matroska,webm,flv,mpjpeg,mjpeg,avi,ogg,aac,webvtt"
 OPTIONS = f"protocol_whitelist;http,https,httpproxy,tcp,tls,crypto,hls|format_whitelist;{CONTAINERS}"
 """Whatever a playlist says, FFmpeg opens no file."""
+AUTHORITIES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
+"""Where systems keep the certificates that they trust, for those whose Python does not tell."""
 
 
 def matches(uri: str) -> bool:
@@ -53,7 +55,16 @@ def open_source(uri: str, options: CaptureOptions) -> FrameSource:
     answer.close()
     return _capture.open_stream(
         uri,
-        OPTIONS,
+        f"{OPTIONS}|{checked()}",
         f"no camera at {where}: what it sends ({main[:40] or 'of no stated type'}) cannot be read as a video in time",
         f"the camera at {where} gives no more pictures; check its power and the network",
     )
+
+
+def checked() -> str:
+    """Return the options that make FFmpeg check certificates: it connects anew, and by itself it trusts anybody."""
+    import ssl
+
+    files = [ssl.get_default_verify_paths().cafile, *AUTHORITIES]
+    file = next((file for file in files if file and os.path.isfile(file)), None)
+    return "tls_verify;1" + (f"|ca_file;{file}" if file else "")

@@ -13,7 +13,6 @@ from edgefer.runtime.sources import video
 from edgefer.runtime.sources._uris import shown
 
 FORM = "video file without end (loop:clip.mp4, or loop:TIMES:clip.mp4)"
-LIVE = False
 ADJUSTABLE = False
 MAX_TIMES = 1_000_000
 

@@ -17,12 +17,15 @@ from edgefer.runtime.frames import CaptureOptions, Frame, FrameSource
 from edgefer.runtime.sources._uris import shown
 
 FORM = "camera on a Raspberry Pi's ribbon cable (picamera2://, picamera2://1)"
-LIVE = True
 ADJUSTABLE = True
 SIZE = (1280, 720)
 FPS = 30.0
 READ_TIMEOUT = 10.0
 """Seconds in which each picture must come."""
+NUMPY_ADVICE = (
+    "if that is about numpy, the system's packages were made for the numpy before 2, and so for an older OpenCV:"
+    " pip install 'numpy<2' 'opencv-python-headless<4.12' in this virtual environment"
+)
 
 
 def matches(uri: str) -> bool:
@@ -40,10 +43,12 @@ def open_source(uri: str, options: CaptureOptions) -> FrameSource:
         raise SourceError(f"{shown(uri)!r} is no camera: write picamera2:// or picamera2://1")
     module = _module()
     where, number = shown(uri), int(found[1] or 0)
-    cameras = module.Picamera2.global_camera_info()
-    if number >= len(cameras):
-        raise SourceError(f"no camera at {where}: libcamera sees {len(cameras)}; check the cable, rpicam-hello --list")
     try:
+        cameras = module.Picamera2.global_camera_info()
+        if number >= len(cameras):
+            raise SourceError(
+                f"no camera at {where}: libcamera sees {len(cameras)}; check the cable, rpicam-hello --list-cameras"
+            )
         return PiCamera(module.Picamera2(number), options, where)
     except SourceError:
         raise
@@ -58,6 +63,10 @@ def _module() -> ModuleType:
         raise MissingDependencyError(
             f"picamera2 cannot be imported ({error}); it does not come from pip: sudo apt install python3-picamera2,"
             " then make the virtual environment with python3 -m venv --system-site-packages"
+        ) from error
+    except Exception as error:  # modules that were compiled against another numpy raise ValueError
+        raise MissingDependencyError(
+            f"picamera2 is there and cannot be imported ({' '.join(str(error).split())[:200]}); {NUMPY_ADVICE}"
         ) from error
     return picamera2  # type: ignore[no-any-return]
 

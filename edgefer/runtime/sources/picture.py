@@ -12,7 +12,6 @@ from edgefer.runtime.sources import folder
 from edgefer.runtime.sources._uris import is_path, shown
 
 FORM = "picture (party.jpg, .png, .webp, …)"
-LIVE = False
 ADJUSTABLE = False
 
 

@@ -6,7 +6,6 @@ from edgefer.runtime.frames import CaptureOptions, FrameSource
 from edgefer.runtime.sources._uris import shown
 
 FORM = "RTSP camera (rtsp://USER:PASSWORD@HOST/PATH, rtsps://…)"
-LIVE = True
 ADJUSTABLE = False
 OPTIONS = "rtsp_transport;tcp|protocol_whitelist;rtsp,rtsps,rtp,srtp,tcp,udp,tls,crypto"
 """TCP, because lost UDP packets smear pictures; and whatever the stream says, FFmpeg opens no file."""

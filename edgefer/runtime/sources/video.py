@@ -10,7 +10,6 @@ from edgefer.runtime.frames import CaptureOptions, FrameSource
 from edgefer.runtime.sources._uris import is_path, shown
 
 FORM = "video file (clip.mp4, .avi, .mkv, .mov, .webm, …)"
-LIVE = False
 ADJUSTABLE = False
 SUFFIXES = frozenset(
     {".mp4", ".m4v", ".avi", ".mkv", ".mov", ".webm", ".mpg", ".mpeg", ".mjpeg", ".mjpg", ".ts", ".wmv", ".flv"}

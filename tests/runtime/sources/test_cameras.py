@@ -162,6 +162,15 @@ def test_a_camera_may_send_a_broken_picture_but_not_only_such() -> None:
     assert not handle.open
 
 
+def test_a_stream_that_grows_beyond_measure_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first picture is not all that a stream may send: H.264 and others change their size on the way."""
+    monkeypatch.setattr(_capture, "MAX_PICTURE_PIXELS", PICTURE.shape[0] * PICTURE.shape[1])
+    handle = Handle(PICTURE, np.vstack([PICTURE, PICTURE[:1]]))
+    with Capture(handle, Manner(cv2.CAP_FFMPEG, live=True)) as source, pytest.raises(SourceError, match="at most"):
+        list(source)
+    assert not handle.open
+
+
 def test_the_pipeline_for_a_jetson() -> None:
     assert csi.pipeline(1, CaptureOptions(width=1920, height=1080, fps=29.97)) == (
         "nvarguscamerasrc sensor-id=1"
@@ -379,6 +388,26 @@ def test_a_pi_camera_that_is_not_there(stand_in: type[Picamera2]) -> None:
         open_source("picamera2://2")
     with pytest.raises(SourceError, match="write picamera2://"):
         open_source("picamera2://front")
+
+
+def test_a_libcamera_that_cannot_even_list_is_an_error(
+    stand_in: type[Picamera2], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails() -> None:
+        raise RuntimeError("Camera Manager failed")
+
+    monkeypatch.setattr(stand_in, "global_camera_info", fails)
+    with pytest.raises(SourceError, match="no camera at picamera2://: Camera Manager failed"):
+        open_source("picamera2://")
+
+
+def test_a_picamera2_for_another_numpy_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Raspberry Pi OS 12 says in an environment with numpy 2; it is no ImportError."""
+    (tmp_path / "picamera2.py").write_text("raise ValueError('numpy.dtype size changed')")
+    monkeypatch.delitem(sys.modules, "picamera2", raising=False)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(MissingDependencyError, match=r"size changed.*pip install 'numpy<2'"):
+        open_source("picamera2://")
 
 
 def test_without_picamera2_the_way_to_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

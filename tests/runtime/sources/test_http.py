@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -235,6 +238,72 @@ def test_a_connection_that_is_refused_is_an_error_at_once() -> None:
 @pytest.mark.parametrize("uri", ["http://", "http:///x", "http://host:99999/", "http://[::1/", "http://h\u2028st/"])
 def test_broken_addresses_are_errors(uri: str) -> None:
     refusal(uri, "no camera")
+
+
+@pytest.mark.parametrize("password", ["secret/x", "secret?x", "secret#x", "secret@ho\u2100st:port/x"])
+def test_a_password_that_makes_no_url_is_not_repeated(password: str) -> None:
+    """Python's own words for it would be: Port could not be cast to integer value as 'secret'."""
+    refusal(f"http://me:{password}@127.0.0.1/live", "the address is no URL; in a password write")
+
+
+def test_a_redirection_to_no_url_is_an_error() -> None:
+    with served(sends(b"HTTP/1.1 302 Found\r\nLocation: http://me:secret/x@h/\r\n\r\n")) as uri:
+        refusal(uri, "the address is no URL")
+
+
+@pytest.fixture
+def video_over_tls(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[str, list[str]]]:
+    """A server that shows the certificate of localhost, then the one that `param` names; and who was asked for what."""
+    for name in ("localhost", "impostor"):
+        command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}"]
+        command += ["-addext", f"subjectAltName=DNS:{name}", "-keyout", f"{name}.key", "-out", f"{name}.pem"]
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    write_video(tmp_path / "clip.avi", 5)
+    trusted = tmp_path / "trusted.pem"
+    trusted.write_text("".join((tmp_path / f"{name}.pem").read_text() for name in ("localhost", "impostor")))
+    monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+    video, asked = (tmp_path / "clip.avi").read_bytes(), list[str]()
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: video/avi\r\nContent-Length: {len(video)}\r\n\r\n".encode()
+
+    def serve() -> None:
+        for name in ("localhost", request.param):
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(tmp_path / f"{name}.pem", tmp_path / f"{name}.key")
+            with contextlib.suppress(OSError):
+                connection, _ = listener.accept()
+                with connection, context.wrap_socket(connection, server_side=True) as secure:
+                    secure.recv(4096)
+                    asked.append(name)
+                    secure.sendall(head + video)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(20)
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"https://me:secret@localhost:{listener.getsockname()[1]}/clip.avi", asked
+        thread.join(20)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make certificates")
+@pytest.mark.parametrize("video_over_tls", ["impostor"], indirect=True)
+def test_ffmpeg_talks_to_nobody_with_a_certificate_of_another_name(
+    video_over_tls: tuple[str, list[str]], hurried: float
+) -> None:
+    """It connects anew, and by itself would check nothing: whoever sits between would get the password."""
+    uri, asked = video_over_tls
+    refusal(uri, "cannot be read as a video")
+    assert asked == ["localhost"]
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make certificates")
+@pytest.mark.parametrize("video_over_tls", ["localhost"], indirect=True)
+def test_ffmpeg_reads_from_whom_the_certificate_names(video_over_tls: tuple[str, list[str]]) -> None:
+    uri, asked = video_over_tls
+    with open_source(uri) as source:
+        assert next(iter(source)).image.shape == (240, 320, 3)
+    assert asked == ["localhost", "localhost"]
 
 
 def test_the_password_is_sent_and_goes_to_no_other_host() -> None:
