@@ -23,6 +23,7 @@ from typing import Any
 
 from edgefer import files
 from edgefer.errors import BundleError
+from edgefer.labels import is_label
 from edgefer.preprocess import Preprocess
 
 SCHEMA = 1
@@ -233,10 +234,10 @@ def _parse(path: Path, data: Mapping[str, Any]) -> Bundle:
     if (
         not isinstance(labels, list)
         or not 2 <= len(labels) <= MAX_LABELS
-        or not all(isinstance(n, str) and n for n in labels)
+        or not all(is_label(n) for n in labels)
         or len(set(labels)) != len(labels)
     ):
-        raise BundleError(f"{path}: labels must be 2–{MAX_LABELS} different names, found {str(labels)[:80]}")
+        raise BundleError(f"{path}: labels must be 2–{MAX_LABELS} different names, found {ascii(labels)[:80]}")
     classes = data["output"]["shape"][1]
     if classes != len(labels):
         raise BundleError(f"{path}: the model gives {classes} probabilities but there are {len(labels)} labels")

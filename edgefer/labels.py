@@ -16,6 +16,14 @@ ALIASES = {
 }
 
 
+MAX_LENGTH = 100
+
+
+def is_label(name: object) -> bool:
+    """Return whether `name` can be a label: 1–100 printable characters, so that no terminal or log takes harm."""
+    return isinstance(name, str) and 0 < len(name) <= MAX_LENGTH and name.isprintable()
+
+
 def canonical(name: str) -> str:
     """Return the usual spelling of an emotion: lower case, `happiness` → `happy`."""
     name = name.strip().lower()

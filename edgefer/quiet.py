@@ -56,6 +56,33 @@ def native_chatter_silenced() -> Iterator[None]:
         os.close(nowhere)
 
 
+@contextlib.contextmanager
+def native_errors_silenced() -> Iterator[None]:
+    """Keep native libraries off standard error inside the block; what Python writes to `sys.stderr` goes there as ever.
+
+    libjpeg has a line for each damaged picture of a camera, and no switch. Descriptor 2 leads nowhere once, and
+    `sys.stderr` gets a descriptor of its own, so other threads may write meanwhile. EDGEFER_VERBOSE=1 changes nothing.
+    """
+    if os.environ.get("EDGEFER_VERBOSE") == "1":
+        yield
+        return
+    before = sys.stderr
+    before.flush()
+    own = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    sys.stderr = open(own, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)  # noqa: SIM115
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # whoever read it has gone
+            sys.stderr.flush()
+        sys.stderr = before
+        os.dup2(own, 2)
+        os.close(own)
+
+
 @functools.cache
 def silence_opencv() -> None:
     """Keep OpenCV and its FFmpeg from writing to the terminal, for good: what they found is in our own errors.

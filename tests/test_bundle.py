@@ -123,6 +123,8 @@ def edit(path: Path, keys: list[Any], value: Any) -> None:
         (["schema"], ..., "schema is None"),
         (["labels"], ["happy"], "2–1000 different names"),
         (["labels"], ["happy", "happy"], "different names"),
+        (["labels"], ["happy", "sad\x1b[2J"], "different names"),
+        (["labels"], ["happy", "sad" * 100], "different names"),
         (["labels"], ["happy", "sad", "angry"], "2 probabilities but there are 3 labels"),
         (["artifacts"], [], "1–256 entries"),
         (["artifacts", 0, "path"], "../evil.tflite", "leaves the bundle"),

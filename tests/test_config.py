@@ -8,15 +8,16 @@ from typing import Any
 import click
 import pytest
 
-from edgefer.commands import _session
 from edgefer.commands._config import MAX_BYTES, parameters
+from edgefer.commands._outputs import host_and_port
+from edgefer.commands._settings import Settings, settings_from
 from edgefer.commands.run import command
 from edgefer.errors import ConfigError
 
 
-def settings(path: Path | None, *arguments: str) -> _session.Settings:
+def settings(path: Path | None, *arguments: str) -> Settings:
     context = command.make_context("run", list(arguments))
-    return _session.settings_from(context, path)
+    return settings_from(context, path)
 
 
 def written(folder: Path, text: str) -> Path:
@@ -67,6 +68,7 @@ def test_the_command_line_wins_and_the_rest_stays(tmp_path: Path) -> None:
         ("mqtt-password = 'secret'", "unknown option 'mqtt-password'"),
         ("source = ", "not valid TOML"),
         ("# " + "x" * MAX_BYTES, "larger than"),
+        ("source = " + "[" * 5000, "too deep"),
     ],
 )
 def test_what_is_wrong_names_file_and_key(tmp_path: Path, text: str, words: str) -> None:
@@ -100,7 +102,7 @@ def test_an_option_that_would_do_nothing_is_refused(arguments: list[str]) -> Non
 def test_every_option_can_stand_in_a_file() -> None:
     context = command.make_context("run", [])
     names = {name for name in context.params if name != "config"}
-    assert names == {field for field in _session.Settings.__dataclass_fields__}
+    assert names == {field for field in Settings.__dataclass_fields__}
     assert parameters(context, None)["source"] == "auto"
 
 
@@ -109,13 +111,13 @@ def test_every_option_can_stand_in_a_file() -> None:
     [("8080", ("127.0.0.1", 8080)), ("0.0.0.0:80", ("0.0.0.0", 80)), ("[::1]:9", ("::1", 9)), (":5", ("127.0.0.1", 5))],
 )
 def test_addresses(address: str, found: tuple[str, int]) -> None:
-    assert _session._host_and_port(address) == found
+    assert host_and_port(address) == found
 
 
 @pytest.mark.parametrize("address", ["", "host", "host:", "1.2.3.4:99999", "host:8x"])
 def test_bad_addresses(address: str) -> None:
     with pytest.raises(Exception, match="--serve") as caught:
-        _session._host_and_port(address)
+        host_and_port(address)
     assert not isinstance(caught.value, ValueError)
 
 

@@ -72,5 +72,7 @@ def _read(config: Path) -> dict[str, Any]:
         raise ConfigError(f"{config} is larger than {MAX_BYTES} bytes; is it the right file?")
     try:
         return tomllib.loads(data.decode("utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except RecursionError:
+        raise ConfigError(f"{config} is not valid TOML: it is nested too deep") from None
+    except (UnicodeDecodeError, ValueError) as error:  # ValueError: a number beyond all measure, too
         raise ConfigError(f"{config} is not valid TOML: {error}") from error

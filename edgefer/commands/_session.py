@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import json
-import signal
-import sys
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import FrameType
 
 import click
 
 from edgefer.bundle import Bundle, open_bundle
-from edgefer.commands._config import parameters
+from edgefer.commands._outputs import open_sinks, recording_path, say
+from edgefer.commands._settings import Settings
 from edgefer.commands._shared import open_preferred, profile_for
+from edgefer.commands._signals import Signals
 from edgefer.commands._summary import summary_lines
 from edgefer.devices.board import temperature
 from edgefer.devices.profile import DeviceProfile
@@ -32,8 +30,6 @@ from edgefer.runtime.loop import run
 from edgefer.runtime.pace import Pace
 from edgefer.runtime.pipeline import Pipeline
 from edgefer.runtime.revive import Reviving
-from edgefer.runtime.secret import secret
-from edgefer.runtime.sinks import Sink, StopRun, write_line
 from edgefer.runtime.smooth import Smoothing
 from edgefer.runtime.supervisor import Supervisor
 from edgefer.runtime.tally import Summary
@@ -48,116 +44,6 @@ STUCK = 120.0
 
 Camera = tuple[str, CaptureOptions]
 """A live source, as it was asked for."""
-
-
-def say(message: str) -> None:
-    """Talk to a person on standard error; when nobody reads that any more, the run goes on."""
-    with contextlib.suppress(StopRun, OSError):
-        write_line(sys.stderr, message)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The parameters of `edgefer run`, by their names there."""
-
-    bundle: Path | None
-    source: str
-    size: tuple[int, int] | None
-    fps: float | None
-    rotate: str
-    flip: str
-    device: str | None
-    strict: bool
-    engine: str | None
-    precision: str | None
-    threads: int | None
-    detector: str
-    detector_model: Path | None
-    detect_every: int | None
-    smooth: float
-    min_confidence: float
-    as_json: bool
-    csv: Path | None
-    record: Path | None
-    show: bool
-    serve: str | None
-    no_picture: bool
-    token_file: Path | None
-    mqtt: str | None
-    mqtt_user: str | None
-    mqtt_password_file: Path | None
-    mqtt_ca: Path | None
-    device_id: str | None
-    blur_faces: bool
-    summary: Path | None
-    frames: int | None
-    stall: float
-    max_retries: int | None
-
-    @property
-    def capture(self) -> CaptureOptions:
-        """How pictures are wanted; raises SourceError for a size out of range."""
-        width, height = self.size or (None, None)
-        return CaptureOptions(width, height, self.fps, int(self.rotate), self.flip)
-
-
-def settings_from(context: click.Context, config: Path | None) -> Settings:
-    """Return the settings of a call; raises ConfigError, and click's errors for what does not go together."""
-    values = parameters(context, config)
-    settings = Settings(**{each.name: values[each.name] for each in fields(Settings)})
-    for needs, given, other in [
-        ("--strict", settings.strict, settings.device),
-        ("--no-picture", settings.no_picture, settings.serve),
-        ("--token-file", settings.token_file, settings.serve),
-        ("--mqtt-user", settings.mqtt_user, settings.mqtt),
-        ("--mqtt-password-file", settings.mqtt_password_file, settings.mqtt),
-        ("--mqtt-ca", settings.mqtt_ca, settings.mqtt),
-        ("--device-id", settings.device_id, settings.mqtt),
-        (
-            "--blur-faces",
-            settings.blur_faces,
-            settings.record or settings.show or (settings.serve and not settings.no_picture),
-        ),
-    ]:
-        if given and not other:
-            raise click.UsageError(f"{needs} does nothing here: what it belongs to was not asked for")
-    return settings
-
-
-class Signals:
-    """Notes SIGINT, SIGTERM (stop after this frame) and SIGHUP (read the configuration again).
-
-    Without a configuration SIGHUP means that the terminal has closed, and stops too, unless it is ignored (nohup).
-    """
-
-    def __init__(self, *, configured: bool) -> None:
-        self.stop: int | None = None
-        self.reload = False
-        self.opening = True
-        """Whether there is nothing yet to be finished: a signal then ends the process at once."""
-        self._configured = configured
-        self._previous = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-        if not configured and self._previous[signal.SIGHUP] == signal.SIG_IGN:
-            del self._previous[signal.SIGHUP]
-
-    def __enter__(self) -> Signals:
-        for number in self._previous:
-            signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, _: FrameType | None) -> None:
-        if number == signal.SIGHUP and self._configured:
-            self.reload = True
-        elif self.stop is not None or (self.opening and number == signal.SIGINT):  # a second one interrupts at once
-            raise KeyboardInterrupt
-        elif self.opening:
-            raise SystemExit(0)
-        else:
-            self.stop = number
 
 
 def run_sessions(settings: Settings, signals: Signals, reread: Callable[[], Settings]) -> bool:
@@ -179,7 +65,7 @@ def run_sessions(settings: Settings, signals: Signals, reread: Callable[[], Sett
                 if before is None or before is settings:
                     raise
                 say(f"not reloaded, going on as before: {error}")
-                if before.record is not None and (done := _recording(before.record)).exists():
+                if before.record is not None and (done := recording_path(before.record)).exists():
                     say(f"{done} ended with the reload, and is not replaced: nothing is recorded any more")
                     before = replace(before, record=None)
                 settings = before
@@ -242,8 +128,8 @@ class _Session:
         )
         self._pipeline = _pipeline(settings, bundle, engine, source)
         self._temperature = partial(temperature, profile)
-        self._recording = settings.record and _recording(settings.record)
-        self._sinks = _sinks(settings, bundle, source, self._recording)
+        self._recording = settings.record and recording_path(settings.record)
+        self._sinks = open_sinks(settings, bundle, source, self._recording)
         supervisor.ready()
 
     def run(self, max_frames: int | None) -> None:
@@ -297,7 +183,7 @@ class _Reload:
             try:
                 settings = self._reread()
                 open_bundle(settings.bundle)
-                if settings.record and _recording(settings.record) == recording:
+                if settings.record and recording_path(settings.record) == recording:
                     raise SinkError(
                         f"{recording} is being written, and a reload begins a new recording: let the time be part"
                         " of its name, as in clip-%Y%m%d-%H%M%S.mp4"
@@ -359,91 +245,3 @@ def _pipeline(settings: Settings, bundle: Bundle, engine: Engine, source: FrameS
         smoothing,
         Pace(every, rate),
     )
-
-
-def _sinks(settings: Settings, bundle: Bundle, source: FrameSource | Live, recording: Path | None) -> list[Sink]:
-    """Open every output that was asked for; when one cannot be opened, those before it are closed."""
-    result: list[Sink] = []
-    with contextlib.ExitStack() as opening:
-        for open_it in _openers(settings, bundle, source, recording):
-            result.append(open_it())
-            opening.callback(result[-1].close)
-        opening.pop_all()  # from here on the run closes them
-    return result
-
-
-def _openers(
-    settings: Settings, bundle: Bundle, source: FrameSource | Live, recording: Path | None
-) -> Iterator[Callable[[], Sink]]:
-    if settings.as_json:
-        from edgefer.runtime.sinks.jsonl import JsonLines
-
-        yield partial(JsonLines, sys.stdout)
-    else:
-        from edgefer.runtime.sinks.text import TextLines
-
-        yield partial(TextLines, sys.stdout)
-    if settings.csv:
-        from edgefer.runtime.sinks.csv import CsvFile
-
-        yield partial(CsvFile, settings.csv, bundle.labels)
-    if recording:
-        from edgefer.runtime.sinks.video import VideoFile
-
-        yield partial(VideoFile, recording, source.fps or 25.0, blur=settings.blur_faces, by_time=source.live)
-    if settings.show:
-        from edgefer.runtime.sinks.window import Window
-
-        yield partial(Window, blur=settings.blur_faces)
-    if settings.serve:
-        yield partial(_preview, settings, settings.serve, bundle)
-    if settings.mqtt:
-        yield partial(_mqtt, settings, settings.mqtt, bundle)
-
-
-def _recording(path: Path) -> Path:
-    """Return the name of a recording that begins now; raises SinkError when the time makes none of it."""
-    try:
-        return path.with_name(time.strftime(path.name))
-    except ValueError as error:
-        raise SinkError(f"--record {path}: the time makes no file's name of it; use %Y%m%d-%H%M%S") from error
-
-
-def _preview(settings: Settings, address: str, bundle: Bundle) -> Sink:
-    from edgefer.runtime.sinks.web import WebPreview
-
-    host, port = _host_and_port(address)
-    preview = WebPreview(
-        host,
-        port,
-        token=secret("EDGEFER_TOKEN", settings.token_file),
-        picture=not settings.no_picture,
-        blur=settings.blur_faces,
-        labels=bundle.labels,
-        title=f"edgefer: {bundle.name}",
-    )
-    known = preview.guarded and preview.link == preview.address
-    say(f"preview: {preview.link}{'?token=YOUR-TOKEN' if known else ''}")
-    return preview
-
-
-def _mqtt(settings: Settings, url: str, bundle: Bundle) -> Sink:
-    from edgefer.runtime.sinks.mqtt import Mqtt, default_device_id
-
-    return Mqtt(
-        url,
-        device_id=settings.device_id or default_device_id(),
-        labels=bundle.labels,
-        username=settings.mqtt_user,
-        password=secret("EDGEFER_MQTT_PASSWORD", settings.mqtt_password_file),
-        ca=settings.mqtt_ca,
-        say=say,
-    )
-
-
-def _host_and_port(address: str) -> tuple[str, int]:
-    """Return host and port of `8377`, `0.0.0.0:8377` or `[::1]:8377`; without a host, loopback."""
-    host, _, port = address.rpartition(":")
-    if not (port.isascii() and port.isdecimal() and int(port) <= 65535):
-        raise SinkError(f"--serve {address}: give a port, or an address and a port, as in 8377 or 0.0.0.0:8377")
-    return host.strip("[]") or "127.0.0.1", int(port)

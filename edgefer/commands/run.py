@@ -193,7 +193,11 @@ def command(context: click.Context, /, config: Path | None, **_: Any) -> None:
     back. Exit code: 0 done (SIGTERM too), 1 the source or an output failed, 130 Ctrl-C or a second signal.
     """
     from edgefer.commands._notice import show_once
-    from edgefer.commands._session import Signals, run_sessions, say, settings_from
+    from edgefer.commands._outputs import say
+    from edgefer.commands._session import run_sessions
+    from edgefer.commands._settings import settings_from
+    from edgefer.commands._signals import Signals
+    from edgefer.quiet import native_errors_silenced
     from edgefer.runtime.outlet import any_stuck
 
     def read() -> Any:
@@ -202,7 +206,7 @@ def command(context: click.Context, /, config: Path | None, **_: Any) -> None:
     settings = read()
     show_once()
     try:
-        with Signals(configured=config is not None) as signals:
+        with native_errors_silenced(), Signals(configured=config is not None) as signals:
             failed = run_sessions(settings, signals, read)
         code = 130 if signals.stop == signal.SIGINT else int(failed)
     except (EdgeferError, KeyboardInterrupt) as error:

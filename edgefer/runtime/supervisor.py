@@ -7,6 +7,7 @@ import faulthandler
 import os
 import re
 import socket
+import sys
 import time
 
 ARM_EVERY = 1.0
@@ -86,4 +87,4 @@ class Supervisor:
     def _arm(self, seconds: float, now: float) -> None:
         self._armed = now
         with contextlib.suppress(RuntimeError):  # no thread can be started just now; the next turn tries again
-            faulthandler.dump_traceback_later(seconds, exit=True, file=2)
+            faulthandler.dump_traceback_later(seconds, exit=True, file=sys.stderr)

@@ -23,6 +23,7 @@ import pytest
 from edgefer.bundle import Bundle
 from edgefer.commands import _session
 from edgefer.commands._notice import show_once
+from edgefer.commands._settings import settings_from
 from edgefer.commands.run import command
 from edgefer.runtime.engines import open_engine
 from tests.runtime import fakes
@@ -286,6 +287,23 @@ def test_a_model_that_hangs_ends_the_process_so_that_it_is_started_again() -> No
     assert any("pipeline.py" in line for line in run.errors), "the stacks say where it hung"
 
 
+def test_a_camera_of_damaged_pictures_does_not_fill_the_log(tmp_path: Path) -> None:
+    """libjpeg writes a line a picture to descriptor 2; `-v` lets it."""
+    import cv2
+    import numpy as np
+
+    whole = bytearray(cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 255, (90, 120, 3), np.uint8))[1])
+    for place in range(700, len(whole) - 50, 40):
+        whole[place : place + 2] = b"\xff\xd3"  # a restart marker where none belongs
+    (tmp_path / "a.jpg").write_bytes(whole)
+    said = []
+    for verbose in ([], ["-v"]):
+        command = [sys.executable, "-m", "edgefer", *verbose, "run", "--source", str(tmp_path), "--json"]
+        done = subprocess.run([*command, "--detector", "none"], capture_output=True, text=True, timeout=60, check=False)
+        said.append(("Corrupt JPEG" in done.stderr, "frames in" in done.stderr or "no picture" in done.stderr))
+    assert said == [(False, True), (True, True)]
+
+
 def test_the_notice_is_said_once_a_user(tmp_path: Path) -> None:
     said = []
     for _ in range(2):
@@ -504,7 +522,7 @@ def test_what_cannot_be_is_said_in_a_line(options: list[str], code: int) -> None
 def test_with_blur_every_frame_is_searched_unless_told_otherwise(tiny_bundle: Bundle) -> None:
     def every(*options: str) -> int:
         with command.make_context("run", ["--record", "x.mp4", *options]) as context:
-            settings = _session.settings_from(context, None)
+            settings = settings_from(context, None)
         loaded = open_engine(tiny_bundle, "litert")
         line = _session._pipeline(settings, tiny_bundle, loaded.engine, fakes.Camera(1, fps=30))
         loaded.engine.close()

@@ -13,6 +13,7 @@ from edgefer.runtime.annotate import annotate
 from edgefer.runtime.frames import Frame
 from edgefer.runtime.results import FaceResult, FrameResult
 from edgefer.runtime.sinks.jsonl import JsonLines
+from edgefer.runtime.sinks.text import TextLines
 from edgefer.runtime.sinks.video import VideoFile, fit
 from edgefer.runtime.sinks.window import Window
 from edgefer.runtime.sources import open_source
@@ -59,6 +60,13 @@ def test_json_lines_are_one_object_a_line_whatever_the_name() -> None:
     assert [json.loads(line)["frame"] for line in lines] == [0, 1, 2]
     assert stream.getvalue().isascii()
     assert not stream.closed
+
+
+def test_lines_for_people_cannot_be_forged_by_a_name() -> None:
+    stream = io.StringIO()
+    TextLines(stream).write(frame(), result(name="a\x1b[2J\n    0.00 s  #1 happy 99%.jpg"))
+    assert len(stream.getvalue().splitlines()) == 1
+    assert "\x1b" not in stream.getvalue()
 
 
 @pytest.mark.parametrize("size", [(640, 360), (1920, 1080), (48, 48), (3, 5)])

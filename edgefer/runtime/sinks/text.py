@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TextIO
 
+from edgefer.page import plain
 from edgefer.runtime.frames import Frame
 from edgefer.runtime.results import FrameResult
 from edgefer.runtime.sinks import Sink, write_line
@@ -25,7 +26,8 @@ class TextLines(Sink):
             return
         self._last = seen
         faces = "   ".join(f"#{f.id} {f.shown} {f.confidence:.0%}" for f in result.faces) or "no face"
-        write_line(self._stream, f"{result.time:8.2f} s  {faces}{f'   {result.name}' if result.name else ''}")
+        line = f"{result.time:8.2f} s  {faces}{f'   {result.name}' if result.name else ''}"
+        write_line(self._stream, plain(line))  # names come from strangers: no line, no escape of theirs
 
     def close(self) -> None:
         """Do nothing: the stream is the caller's."""

@@ -11,7 +11,7 @@ import cv2
 from edgefer.errors import SinkError
 from edgefer.runtime.annotate import annotate
 from edgefer.runtime.frames import Frame
-from edgefer.runtime.results import FrameResult
+from edgefer.runtime.results import FrameResult, Health
 from edgefer.runtime.sinks import Sink, StopRun
 
 TITLE = "edgefer (q closes)"
@@ -39,6 +39,13 @@ class Window(Sink):
     def write(self, frame: Frame, result: FrameResult) -> None:
         """Show one frame; raises StopRun when the person closed the window."""
         cv2.imshow(TITLE, annotate(frame.image, result.faces, blur=self._blur))
+        self._look()
+
+    def tell(self, health: Health) -> None:
+        """Keep the window alive while no frame comes; raises StopRun when the person closed it."""
+        self._look()
+
+    def _look(self) -> None:
         if cv2.waitKey(1) & 0xFF in _KEYS or cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1:
             raise StopRun
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgefer.errors import DataError
+from edgefer.labels import is_label
 
 Progress = Callable[[int, int], None]
 """Called as `progress(done, total)` while something long is read."""
@@ -45,6 +46,9 @@ class Dataset:
         if self.labels.min() < 0 or self.labels.max() >= len(self.names):
             bad = int(self.labels.min()) if self.labels.min() < 0 else int(self.labels.max())
             raise DataError(f"label {bad} is out of range: there are {len(self.names)} labels, 0–{len(self.names) - 1}")
+        strange = next((name for name in self.names if not is_label(name)), None)
+        if strange is not None:
+            raise DataError(f"{strange!a:.80} is no label: give it 1–100 printable characters")
         for name, values, width in (
             ("votes", self.votes, (10,)),
             ("rows", self.rows, ()),
