@@ -90,11 +90,16 @@ def silence_opencv() -> None:
     Unlike `native_chatter_silenced` it may be called while other threads write. It must come before the first capture.
     EDGEFER_VERBOSE=1 leaves them as they are, and so do OPENCV_LOG_LEVEL and OPENCV_FFMPEG_LOGLEVEL.
     """
-    import cv2
-
     if os.environ.get("EDGEFER_VERBOSE") == "1":
         return
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     if "OPENCV_LOG_LEVEL" not in os.environ:
-        level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel  # it moved between versions
-        level(0)
+        opencv_log_level(0)
+
+
+def opencv_log_level(level: int) -> int:
+    """Set how much OpenCV itself logs (0: nothing), and return what it was."""
+    import cv2
+
+    change = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel  # it moved between versions
+    return int(change(level))

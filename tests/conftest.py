@@ -12,6 +12,8 @@ from edgefer.bundle import Bundle, open_bundle, shipped
 
 # A shell lets what it runs in the background ignore Ctrl-C, and children inherit that; several tests are about it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# nohup lets what it runs ignore that the terminal closes.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # How long an example takes says how busy the machine is.
 hypothesis.settings.register_profile("edgefer", deadline=None)

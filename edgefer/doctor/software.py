@@ -97,6 +97,9 @@ def opencv_found(installed: dict[str, str]) -> Check:
     found = f"{cv2.__version__}, {source}, {Path(str(cv2.__file__)).parent}"
     if not hasattr(cv2, "CascadeClassifier"):
         return Check("opencv", "fail", found, "OpenCV 5 has no CascadeClassifier: pip install 'opencv-python<5'")
+    if cv2.__version__.startswith("4.11."):
+        advice = "4.11 ignores what FFmpeg is allowed to open: pip install 'opencv-python-headless>=4.10,<5,!=4.11.*'"
+        return Check("opencv", "warn", found, advice)
     return Check("opencv", "ok", found)
 
 

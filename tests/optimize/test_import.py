@@ -421,7 +421,8 @@ def colour_net() -> Any:
     values = layers.Flatten()(layers.Dropout(0.3)(values))
     values = layers.Dense(7, activation="softmax", kernel_initializer="glorot_normal", kernel_regularizer="l2")(values)
     net = keras.Model(inputs, values, name="colours")
-    net.get_layer("batch_normalization").set_weights([np.linspace(0.5, 2, 8, dtype=np.float32) for _ in range(4)])
+    named = next(layer.name for layer in net.layers if layer.name.startswith("batch_normalization"))
+    net.get_layer(named).set_weights([np.linspace(0.5, 2, 8, dtype=np.float32) for _ in range(4)])
     net.compile("adam", "categorical_crossentropy")
     return net
 

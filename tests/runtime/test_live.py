@@ -48,6 +48,7 @@ def take(live: Live, frames: int, seconds: float = 10.0) -> list[Frame]:
     raise AssertionError("not reached")
 
 
+@pytest.mark.alone
 def test_only_the_newest_frame_is_kept_and_drops_are_counted() -> None:
     """Failure 6: a camera of 100 frames/s against work for 10: no frame is older than the work on one."""
     camera, _ = over(Camera(10_000, fps=100), lambda: Camera(0))

@@ -675,6 +675,7 @@ def test_a_message_that_is_too_large_is_not_taken_into_memory() -> None:
     assert link.reason == "it sends a message of 268435455 bytes, at most 4096 are taken"
 
 
+@pytest.mark.alone
 def test_writing_never_waits_for_a_broker_that_has_stopped(
     mosquitto: Mosquitto, connect: Connect, observe: Observe
 ) -> None:

@@ -535,6 +535,7 @@ def test_connections_that_ask_for_nothing_are_limited(open_preview: Callable[...
         wait_until(served, server.ASK_SECONDS / 2)
 
 
+@pytest.mark.alone
 def test_a_client_that_stalls_does_not_slow_down_the_run(open_preview: Callable[..., WebPreview]) -> None:
     sink = open_preview()
     with raw(sink, request("/stream"), 4096), raw(sink, request("/events"), 4096):

@@ -16,6 +16,7 @@ import numpy as np
 
 from edgefer.errors import DetectorError
 from edgefer.preprocess import Box, Eyes, Pixels
+from edgefer.quiet import opencv_log_level
 from edgefer.runtime import models
 from edgefer.runtime.engines.onnxruntime import EXTERNAL_DATA
 from edgefer.runtime.frames import Face, FaceDetector
@@ -132,9 +133,8 @@ def _face(
 @contextlib.contextmanager
 def _errors_told_once() -> Iterator[None]:
     """Keep OpenCV from logging what it also raises."""
-    log = cv2.utils.logging
-    level = log.setLogLevel(log.LOG_LEVEL_SILENT)
+    level = opencv_log_level(0)
     try:
         yield
     finally:
-        log.setLogLevel(level)
+        opencv_log_level(level)

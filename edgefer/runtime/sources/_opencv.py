@@ -33,6 +33,11 @@ def ffmpeg_options(options: str | None) -> Iterator[None]:
     if options is None:
         yield
         return
+    if "tls_verify" in options and cv2.__version__.startswith("4.11."):
+        raise SourceError(
+            f"OpenCV {cv2.__version__} cannot be told to check certificates, so it gets no https: address;"
+            " pip install 'opencv-python-headless>=4.12,<5', or 4.10 with numpy 1"
+        )
     if not _opening.acquire(timeout=LOCK_TIMEOUT):
         raise SourceError(f"another capture has been opening for {LOCK_TIMEOUT:g} s; start again if it never ends")
     users = os.environ.get(OPTIONS)

@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 from edgefer.errors import SourceError
-from edgefer.runtime.sources import _multipart, open_source
+from edgefer.runtime.sources import _multipart, _opencv, open_source
 from edgefer.runtime.sources import rtsp as module
 from tests.runtime.sources.conftest import write_video
 from tests.runtime.sources.servers import (
@@ -444,3 +444,13 @@ def test_opencv_says_nothing_of_broken_pictures_and_streams() -> None:
     assert done.stderr == ""
     assert "ended" in done.stdout.splitlines()[0]
     assert "no camera" in done.stdout.splitlines()[1]
+
+
+def test_an_opencv_that_checks_no_certificates_gets_no_https_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenCV 4.11 ignores the options for FFmpeg, those about certificates among them."""
+    monkeypatch.setattr(cv2, "__version__", "4.11.0")
+    with (
+        pytest.raises(SourceError, match="cannot be told to check certificates"),
+        _opencv.ffmpeg_options("tls_verify;1"),
+    ):
+        pytest.fail("it was let through")
