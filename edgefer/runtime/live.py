@@ -10,6 +10,7 @@ from types import TracebackType
 
 from edgefer.errors import SourceError
 from edgefer.runtime.frames import Frame, FrameSource
+from edgefer.runtime.memory import give_memory_back
 
 TICK = 0.25
 """Seconds that a wait for a frame takes at most."""
@@ -257,6 +258,8 @@ class Live:
                 )
             self._next_try = now + TICK
             return
+        if self._failures:
+            give_memory_back()
         self._next_try = None
         self._last = now
         capture = _Capture(self._slot, open_it)

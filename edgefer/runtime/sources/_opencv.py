@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import threading
 from collections.abc import Iterator
 
@@ -15,12 +16,20 @@ OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 LOCK_TIMEOUT = 30.0
 """Seconds to wait until another thread has opened its capture; that has timeouts of its own."""
 
+CHECKS_CERTIFICATES = (4, 13)
+"""The first OpenCV that did, of those tried: 4.10 and 4.12 let an impostor through, 4.11 takes no options at all."""
+
 _opening = threading.Lock()
 
 
 def has(backend: int) -> bool:
     """Return whether this OpenCV was built with a backend (one of its CAP_ constants)."""
     return bool(cv2.videoio_registry.hasBackend(backend))
+
+
+def version() -> tuple[int, ...]:
+    """Return the first two numbers of OpenCV's version."""
+    return tuple(int(part) for part in re.findall(r"\d+", cv2.__version__)[:2])
 
 
 @contextlib.contextmanager
@@ -33,10 +42,10 @@ def ffmpeg_options(options: str | None) -> Iterator[None]:
     if options is None:
         yield
         return
-    if "tls_verify" in options and cv2.__version__.startswith("4.11."):
+    if "tls_verify" in options and version() < CHECKS_CERTIFICATES:
         raise SourceError(
-            f"OpenCV {cv2.__version__} cannot be told to check certificates, so it gets no https: address;"
-            " pip install 'opencv-python-headless>=4.12,<5', or 4.10 with numpy 1"
+            f"OpenCV {cv2.__version__} cannot be told to check certificates, so it gets no https: address"
+            " (Motion JPEG needs no OpenCV for it); pip install 'opencv-python-headless>=4.13,<5'"
         )
     if not _opening.acquire(timeout=LOCK_TIMEOUT):
         raise SourceError(f"another capture has been opening for {LOCK_TIMEOUT:g} s; start again if it never ends")

@@ -44,6 +44,10 @@ from tests.runtime.sources.servers import (
 IMAGE = np.full((48, 64, 3), 90, np.uint8)
 WHOLE = jpeg(IMAGE)
 
+checks_certificates = pytest.mark.skipif(
+    _opencv.version() < _opencv.CHECKS_CERTIFICATES, reason="needs OpenCV 4.13, which checks certificates when told to"
+)
+
 
 def refusal(uri: str, match: str) -> float:
     """Open, expect an error without the password, and return how long it took."""
@@ -286,6 +290,7 @@ def video_over_tls(
         thread.join(20)
 
 
+@checks_certificates
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make certificates")
 @pytest.mark.parametrize("video_over_tls", ["impostor"], indirect=True)
 def test_ffmpeg_talks_to_nobody_with_a_certificate_of_another_name(
@@ -297,6 +302,7 @@ def test_ffmpeg_talks_to_nobody_with_a_certificate_of_another_name(
     assert asked == ["localhost"]
 
 
+@checks_certificates
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make certificates")
 @pytest.mark.parametrize("video_over_tls", ["localhost"], indirect=True)
 def test_ffmpeg_reads_from_whom_the_certificate_names(video_over_tls: tuple[str, list[str]]) -> None:
@@ -447,10 +453,8 @@ def test_opencv_says_nothing_of_broken_pictures_and_streams() -> None:
 
 
 def test_an_opencv_that_checks_no_certificates_gets_no_https_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    """OpenCV 4.11 ignores the options for FFmpeg, those about certificates among them."""
-    monkeypatch.setattr(cv2, "__version__", "4.11.0")
-    with (
-        pytest.raises(SourceError, match="cannot be told to check certificates"),
-        _opencv.ffmpeg_options("tls_verify;1"),
-    ):
+    """OpenCV before 4.13 ignores the options about certificates."""
+    monkeypatch.setattr(cv2, "__version__", "4.12.0")
+    refused = pytest.raises(SourceError, match="cannot be told to check certificates")
+    with refused, _opencv.ffmpeg_options("tls_verify;1"):
         pytest.fail("it was let through")
