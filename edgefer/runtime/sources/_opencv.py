@@ -42,11 +42,6 @@ def ffmpeg_options(options: str | None) -> Iterator[None]:
     if options is None:
         yield
         return
-    if "tls_verify" in options and version() < CHECKS_CERTIFICATES:
-        raise SourceError(
-            f"OpenCV {cv2.__version__} cannot be told to check certificates, so it gets no https: address"
-            " (Motion JPEG needs no OpenCV for it); pip install 'opencv-python-headless>=4.13,<5'"
-        )
     if not _opening.acquire(timeout=LOCK_TIMEOUT):
         raise SourceError(f"another capture has been opening for {LOCK_TIMEOUT:g} s; start again if it never ends")
     users = os.environ.get(OPTIONS)

@@ -55,10 +55,24 @@ def open_source(uri: str, options: CaptureOptions) -> FrameSource:
     answer.close()
     return _capture.open_stream(
         uri,
-        f"{OPTIONS}|{checked()}",
+        _options(uri),
         f"no camera at {where}: what it sends ({main[:40] or 'of no stated type'}) cannot be read as a video in time",
         f"the camera at {where} gives no more pictures; check its power and the network",
     )
+
+
+def _options(uri: str) -> str:
+    """Return FFmpeg's options for an address; an OpenCV that checks no certificates gets no https at all."""
+    from edgefer.runtime.sources import _opencv
+
+    if _opencv.version() >= _opencv.CHECKS_CERTIFICATES:
+        return f"{OPTIONS}|{checked()}"
+    if uri.lower().startswith("https:"):
+        raise SourceError(
+            "this OpenCV cannot be told to check certificates, so it gets no https: address (Motion JPEG needs none);"
+            " pip install 'opencv-python-headless>=4.13,<5'"
+        )
+    return OPTIONS.replace("https,", "").replace("tls,", "")
 
 
 def checked() -> str:

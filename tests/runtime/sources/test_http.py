@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 from edgefer.errors import SourceError
-from edgefer.runtime.sources import _multipart, _opencv, open_source
+from edgefer.runtime.sources import _multipart, _opencv, http, open_source
 from edgefer.runtime.sources import rtsp as module
 from tests.runtime.sources.conftest import write_video
 from tests.runtime.sources.servers import (
@@ -453,8 +453,11 @@ def test_opencv_says_nothing_of_broken_pictures_and_streams() -> None:
 
 
 def test_an_opencv_that_checks_no_certificates_gets_no_https_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    """OpenCV before 4.13 ignores the options about certificates."""
+    """OpenCV before 4.13 ignores the options about certificates; plain http is read, and may not lead to https."""
     monkeypatch.setattr(cv2, "__version__", "4.12.0")
-    refused = pytest.raises(SourceError, match="cannot be told to check certificates")
-    with refused, _opencv.ffmpeg_options("tls_verify;1"):
-        pytest.fail("it was let through")
+    with pytest.raises(SourceError, match="cannot be told to check certificates"):
+        http._options("https://cam/video.mp4")
+    allowed = dict(option.split(";") for option in http._options("http://cam/video.mp4").split("|"))[
+        "protocol_whitelist"
+    ]
+    assert set(allowed.split(",")) == {"http", "httpproxy", "tcp", "crypto", "hls"}
