@@ -8,11 +8,12 @@ from typing import Any
 import click
 import pytest
 
-from edgefer.commands._config import MAX_BYTES, parameters
+from edgefer.commands._config import parameters
 from edgefer.commands._outputs import host_and_port
 from edgefer.commands._settings import Settings, settings_from
 from edgefer.commands.run import command
 from edgefer.errors import ConfigError
+from edgefer.toml import MAX_BYTES
 
 
 def settings(path: Path | None, *arguments: str) -> Settings:
@@ -67,8 +68,8 @@ def test_the_command_line_wins_and_the_rest_stays(tmp_path: Path) -> None:
         ("config = 'x'", "unknown option 'config'"),
         ("mqtt-password = 'secret'", "unknown option 'mqtt-password'"),
         ("source = ", "not valid TOML"),
-        ("# " + "x" * MAX_BYTES, "larger than"),
-        ("source = " + "[" * 5000, "too deep"),
+        ("# " + "x" * MAX_BYTES, "has more than 65536 bytes"),
+        ("source = " + "[" * 5000, "too many brackets"),
     ],
 )
 def test_what_is_wrong_names_file_and_key(tmp_path: Path, text: str, words: str) -> None:
@@ -86,7 +87,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 def test_bytes_that_are_no_text(tmp_path: Path) -> None:
     (tmp_path / "run.toml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ConfigError, match="not valid TOML"):
+    with pytest.raises(ConfigError, match="not UTF-8 text"):
         settings(tmp_path / "run.toml")
 
 

@@ -30,7 +30,7 @@ import cv2
 
 from edgefer import cartoon
 
-HERE = Path(__file__).parent
+CAMERA = Path(__file__).parents[2] / "tests/runtime/mjpeg_camera.py"
 
 
 @dataclass
@@ -151,13 +151,12 @@ def from_camera(frames: int, kills: int, folder: Path) -> dict[str, object]:
 
 def start_camera(port: int) -> subprocess.Popen[bytes]:
     """Start the camera, and wait until it takes connections."""
-    camera = subprocess.Popen([sys.executable, str(HERE / "camera.py"), str(port)])
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return camera
-        except OSError:
-            time.sleep(0.05)
+    command = [sys.executable, str(CAMERA), str(port), "0", "100"]  # 100 pictures, as fast as they are taken
+    camera = subprocess.Popen(command, stdout=subprocess.PIPE)
+    assert camera.stdout is not None
+    if camera.stdout.readline() != b"ready\n":
+        raise SystemExit(f"the camera did not start: {' '.join(command)}")
+    return camera
 
 
 def main() -> None:

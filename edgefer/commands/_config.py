@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
+from edgefer import toml
 from edgefer.errors import ConfigError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-MAX_BYTES = 64 * 1024
 
 
 def parameters(context: click.Context, config: Path | None) -> dict[str, Any]:
@@ -64,15 +57,8 @@ def _cast(config: Path, key: str, value: Any, parameter: click.Parameter, contex
 
 def _read(config: Path) -> dict[str, Any]:
     try:
-        with config.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        return toml.read(config)
     except OSError as error:
         raise ConfigError(f"{config} cannot be read: {error.strerror}; check the path") from error
-    if len(data) > MAX_BYTES:
-        raise ConfigError(f"{config} is larger than {MAX_BYTES} bytes; is it the right file?")
-    try:
-        return tomllib.loads(data.decode("utf-8"))
-    except RecursionError:
-        raise ConfigError(f"{config} is not valid TOML: it is nested too deep") from None
-    except (UnicodeDecodeError, ValueError) as error:  # ValueError: a number beyond all measure, too
-        raise ConfigError(f"{config} is not valid TOML: {error}") from error
+    except ValueError as error:
+        raise ConfigError(f"{config} {error}") from error

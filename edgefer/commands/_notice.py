@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
-from pathlib import Path
 
+from edgefer import places
 from edgefer.commands._shared import say
 
 NOTICE = """\
@@ -16,17 +15,15 @@ note: edgefer finds faces and estimates emotions from them: biometric processing
 
 def show_once() -> None:
     """Say the notice unless this user was told before; where that cannot be remembered, say it each time."""
-    mark = None
-    with contextlib.suppress(OSError, RuntimeError):  # no home, or another user's
-        mark = _folder() / "notice-1"
+    folder = places.state()
+    if folder is None:
+        say(NOTICE)
+        return
+    mark = folder / "notice-1"
+    with contextlib.suppress(OSError):  # a folder of another user
         if mark.exists():
             return
     say(NOTICE)
     with contextlib.suppress(OSError):
-        if mark is not None:
-            mark.parent.mkdir(parents=True, exist_ok=True)
-            mark.touch()
-
-
-def _folder() -> Path:
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "edgefer"
+        folder.mkdir(parents=True, exist_ok=True)
+        mark.touch()

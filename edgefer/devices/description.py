@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from edgefer import toml
 from edgefer.errors import DeviceError
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-PATTERNS = ("thermal_zones", "frequencies", "governors", "throttle_counters")
+PATTERNS = ("thermal_zones", "frequencies", "governors", "throttle_counters", "power_sensors", "energy_counters")
 """Fields that hold glob patterns below the root of the file system."""
 NOT_INHERITED = ("name", "aliases", "default_of_family")
 """Fields that a profile does not take from the one that it is based on: they say which profile a name means."""
@@ -66,6 +62,14 @@ class DeviceProfile:
     """What prints `throttled=0x…`, the Raspberry Pi firmware's bits."""
     power_mode_command: tuple[str, ...] = ()
     """What prints the power mode that the device is in."""
+    power_sensors: tuple[str, ...] = ()
+    """Glob patterns of files with a voltage or a power: `in1_input`, `power1_input` of hwmon, `in_power0_input`."""
+    power_rails: tuple[str, ...] = ()
+    """Labels of the power sensors that make up the whole board; all of them are needed."""
+    energy_counters: tuple[str, ...] = ()
+    """Glob patterns of RAPL's files with microjoules, `energy_uj`; those of whole processor packages are used."""
+    power_command: tuple[str, ...] = ()
+    """What prints currents and voltages as `vcgencmd pmic_read_adc` does, or the rails as `tegrastats` does."""
 
     def __post_init__(self) -> None:
         """Raise DeviceError for a value out of range."""
@@ -83,18 +87,29 @@ class DeviceProfile:
                     raise DeviceError(
                         f"device {self.name}: {key} has {pattern!r}; write it from / on, without / and .."
                     )
+        if self.power_sensors and not self.power_rails:
+            raise DeviceError(f"device {self.name}: power_rails is empty; name what power_sensors are to be added up")
 
 
-def parse_profile(name: str, text: str, base: DeviceProfile | None = None) -> DeviceProfile:
-    """Return the profile that a TOML text describes; what it leaves out is as in `base`, if given.
+def parse_profile(name: str, text: str) -> DeviceProfile:
+    """Return the profile that a TOML text describes; raises DeviceError for no TOML, and as `profile_of` does."""
+    try:
+        values = toml.parse(text)
+    except ValueError as error:
+        raise DeviceError(f"device {name}: the profile {error}") from error
+    return profile_of(name, values)
 
-    Raises DeviceError for text that is not TOML, an unknown or missing field, and a value of the wrong type or range.
+
+def profile_of(name: str, values: Mapping[str, Any], base: DeviceProfile | None = None) -> DeviceProfile:
+    """Return the profile that these values describe; what they leave out is as in `base`, if given.
+
+    Raises DeviceError for an unknown or missing field, and a value of the wrong type or range.
     """
-    values = _values(name, text)
-    values.pop(BASED_ON, None)
     fields = {f.name: f for f in dataclasses.fields(DeviceProfile) if f.name != "name"}
     checked: dict[str, Any] = {}
     for key, value in values.items():
+        if key == BASED_ON:
+            continue
         if key not in fields:
             raise DeviceError(f"device {name}: unknown field {key!r}; known: {', '.join(fields)}")
         if fields[key].type == "tuple[str, ...]":
@@ -112,26 +127,17 @@ def parse_profile(name: str, text: str, base: DeviceProfile | None = None) -> De
     return DeviceProfile(name=name, **checked)
 
 
-def based_on(name: str, text: str) -> str | None:
-    """Return the name of the profile that a TOML text changes some fields of; None when it stands alone.
+def based_on(name: str, values: Mapping[str, Any]) -> str | None:
+    """Return the name of the profile that these values change some fields of; None when they stand alone.
 
-    Raises DeviceError for text that is not TOML.
+    Raises DeviceError for a name that is no text.
     """
-    found = _values(name, text).get(BASED_ON)
+    found = values.get(BASED_ON)
     if found is None:
         return None
     if not isinstance(found, str):
         raise DeviceError(f"device {name}: {BASED_ON} must be of type str, found {found!r}")
     return found
-
-
-def _values(name: str, text: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except ValueError as error:  # a number of too many digits is one that is no TOMLDecodeError
-        raise DeviceError(f"device {name}: not valid TOML: {error}") from error
-    except RecursionError as error:
-        raise DeviceError(f"device {name}: not valid TOML: too many brackets, one in another") from error
 
 
 def _inherited(base: DeviceProfile, same_device: bool) -> dict[str, Any]:

@@ -6,10 +6,10 @@ A file is only ever used when its bytes have the hash in the table.
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgefer import places
 from edgefer.errors import DetectorError
 
 
@@ -60,15 +60,10 @@ def folder() -> Path:
 
     Raises DetectorError when the user has no home.
     """
-    own = os.environ.get("EDGEFER_CACHE_DIR")
-    if own:
-        return Path(own) / "models"
-    shared = os.environ.get("XDG_CACHE_HOME", "")
-    try:
-        cache = Path(shared) if os.path.isabs(shared) else Path.home() / ".cache"
-    except RuntimeError as error:
-        raise DetectorError("this user has no home to keep models in: set EDGEFER_CACHE_DIR to a folder") from error
-    return cache / "edgefer" / "models"
+    cache = places.cache()
+    if cache is None:
+        raise DetectorError("this user has no home to keep models in: set EDGEFER_CACHE_DIR to a folder")
+    return cache / "models"
 
 
 def path(model: KnownModel) -> Path:

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from edgefer import toml
 from edgefer.errors import RecipeError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 
 def _check(where: str, checks: Mapping[str, tuple[Any, bool, str]]) -> None:
@@ -260,16 +255,14 @@ def load_recipe(name_or_path: str, overrides: Mapping[str, Any] | None = None) -
                 f"there is no recipe called {name_or_path!r}{_hint(name_or_path, recipe_names())};"
                 f" choose one of {', '.join(recipe_names())}, or a .toml file"
             )
-        text = (resources.files(__package__) / "recipes" / f"{name_or_path}.toml").read_text(encoding="utf-8")
-    else:
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise RecipeError(f"cannot read the recipe {path}: {error}") from error
+        file = resources.files(__package__) / "recipes" / f"{name_or_path}.toml"
+        return from_dict(toml.parse(file.read_text(encoding="utf-8")), overrides)
     try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"the recipe {name_or_path} is not valid TOML: {error}") from error
+        values = toml.read(path)
+    except OSError as error:
+        raise RecipeError(f"cannot read the recipe {path}: {error.strerror}; check the path") from error
+    except ValueError as error:
+        raise RecipeError(f"the recipe {path} {error}") from error
     return from_dict(values, overrides)
 
 
@@ -306,8 +299,8 @@ def parse_setting(text: str) -> tuple[str, Any]:
     if not equals or not name.strip():
         raise RecipeError(f"{text!r} is no setting; write NAME=VALUE, such as augmentation.mixup=0.2")
     try:
-        return name.strip(), tomllib.loads(f"v = {value}")["v"]
-    except tomllib.TOMLDecodeError:
+        return name.strip(), toml.parse(f"v = {value}")["v"]
+    except ValueError:
         return name.strip(), value.strip()
 
 

@@ -11,9 +11,10 @@ import pytest
 from click.testing import CliRunner
 
 from edgefer.commands.devices import command
-from edgefer.devices.catalogue import MAX_BYTES, config_folder
+from edgefer.devices.catalogue import config_folder
 from edgefer.devices.profile import choose_profile, describe_all, detect, load_profile, profile_names
 from edgefer.errors import DeviceError
+from edgefer.toml import MAX_BYTES
 
 OWN = 'title = "our kiosk"\nengines = ["onnxruntime"]\ncameras = ["rtsp://cam/1"]\n'
 

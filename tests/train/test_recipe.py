@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgefer.errors import RecipeError
+from edgefer.toml import MAX_BYTES
 from edgefer.train.architectures import architecture_names
 from edgefer.train.recipe import Recipe, from_dict, load_recipe, parse_setting, recipe_names
 
@@ -50,12 +51,21 @@ def test_overrides_win_and_none_means_not_given() -> None:
         ("label_smoothing = 1.0", "out of range"),
         ("[augmentation]\nspin = 3.0", "unknown field 'augmentation.spin'"),
         ("augmentation = 3", "must be a table"),
-        ("epochs = ", "not valid TOML"),
+        ("epochs = ", "r.toml is not valid TOML"),
+        ("epochs = " + "[" * 5000, "r.toml is not valid TOML: too many brackets"),
+        ("epochs = " + "9" * 5000, "r.toml is not valid TOML"),
+        ("# " + "x" * MAX_BYTES, "r.toml has more than 65536 bytes"),
     ],
 )
 def test_a_recipe_that_is_not_right(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "r.toml").write_text(text)
     with pytest.raises(RecipeError, match=message):
+        load_recipe(str(tmp_path / "r.toml"))
+
+
+def test_a_recipe_that_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_bytes(b'arch = "\xff"')
+    with pytest.raises(RecipeError, match=r"r\.toml is not UTF-8 text \(byte 8\)"):
         load_recipe(str(tmp_path / "r.toml"))
 
 
@@ -71,6 +81,7 @@ def test_settings_from_the_command_line() -> None:
     recipe = load_recipe("edge-s", dict(parse_setting(s) for s in settings))
     assert (recipe.augmentation.mixup, recipe.optimizer, recipe.ema) == (0.2, "sgd", 0.9)
     assert recipe.data.merge == ("sad+neutral",)
+    assert parse_setting("arch=" + "[" * 5000) == ("arch", "[" * 5000)
     with pytest.raises(RecipeError, match="NAME=VALUE"):
         parse_setting("mixup")
     with pytest.raises(RecipeError, match="did you mean 'augmentation'"):

@@ -1,7 +1,7 @@
 """OpenCV's frontal-face Haar cascade: no download, no model file of ours, fast on a small board.
 
 What a cascade costs is the area that it searches. So in a video only the surroundings of the faces of the frame before
-are searched, and the whole frame every `RESCAN` frames, or at once when a face is not found again.
+are searched, and the whole frame every `RESCAN` searches, or at once when a face is not found again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ CASCADE = "haarcascade_frontalface_default.xml"
 WINDOW = 24
 """Pixels: the smallest face that the cascade knows."""
 RESCAN = 15
-"""A face that comes into a video is found after so many frames at most."""
+"""Pictures given to `detect` from one search of the whole frame to the next, at most.
+
+Only frames that are looked at count: with `--detect-every N` there may be 15·N frames between.
+"""
 
 
 @dataclass(frozen=True)

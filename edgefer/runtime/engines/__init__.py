@@ -78,12 +78,19 @@ def how_to_install(name: str) -> str:
 
 
 def open_engine(
-    bundle: Bundle, name: str, precision: str | None = None, threads: int = 1, providers: Sequence[str] = ()
+    bundle: Bundle,
+    name: str,
+    precision: str | None = None,
+    threads: int = 1,
+    providers: Sequence[str] = (),
+    *,
+    probe: bool = True,
 ) -> LoadedEngine:
     """Load the bundle's artifact for the engine `name`; without `precision`, int8 before fp16 before fp32.
 
     Its probabilities are those of the model brought to the bundle's temperature. `providers` are the execution
     providers that onnxruntime is to use, in order of preference, those that it has; the CPU's always comes last.
+    Without `probe` the first inference, which shows that the answer has the right shape, is left to the caller.
     Raises EngineError (unknown, or refuses the model), MissingDependencyError (names the extra), BundleError.
     """
     module = load(name)
@@ -100,18 +107,20 @@ def open_engine(
         raise
     except Exception as error:  # each runtime has its own exceptions; all mean that it refuses the model
         raise EngineError(f"{name} cannot load {artifact.path}: {_first_line(error)}") from error
-    size = bundle.preprocess.size
-    try:
-        probe = engine.run(np.zeros((1, size, size, 1), np.uint8))
-        if probe.shape != (1, len(bundle.labels)):
-            raise EngineError(
-                f"{artifact.path} gives {probe.shape[-1]} values in {name},"
-                f" but the bundle has {len(bundle.labels)} labels"
-            )
-    except BaseException:
-        engine.close()
-        raise
+    if probe:
+        try:
+            _check_answer(engine, bundle, f"{artifact.path} in {name}")
+        except BaseException:
+            engine.close()
+            raise
     return LoadedEngine(_with_temperature(engine, bundle.temperature), name, artifact)
+
+
+def _check_answer(engine: Engine, bundle: Bundle, what: str) -> None:
+    size = bundle.preprocess.size
+    answer = engine.run(np.zeros((1, size, size, 1), np.uint8))
+    if answer.shape != (1, len(bundle.labels)):
+        raise EngineError(f"{what} gives {answer.shape[-1]} values, but the bundle has {len(bundle.labels)} labels")
 
 
 def passed_over(loaded: LoadedEngine, providers: Sequence[str]) -> str | None:
@@ -133,12 +142,13 @@ def calibrated(probabilities: Probabilities, temperature: float) -> Probabilitie
     That is p^(1/temperature), brought back to a sum of 1. A 0, which int8 gives for less than 1/512, stays 0. The most
     likely label of each row stays what it was.
     """
-    p = np.maximum(probabilities.astype(np.float64), 0.0)
-    # Relative to the largest, which becomes 1: no power of it can vanish.
+    p = np.maximum(probabilities, 0.0, dtype=np.float64)
+    # Relative to the largest, which becomes 1: no power of it can vanish, and the sum of a row is 1 or more, or 0.
     largest = p.max(axis=1, keepdims=True)
-    p = (p / np.where(largest > 0, largest, 1.0)) ** (1.0 / temperature)
-    total = p.sum(axis=1, keepdims=True)
-    result = (p / np.where(total > 0, total, 1.0)).astype(np.float32)
+    p /= np.where(largest > 0, largest, 1.0)
+    p **= 1.0 / temperature
+    p /= np.maximum(p.sum(axis=1, keepdims=True), 1.0)
+    result = p.astype(np.float32)
     _keep_labels(result, probabilities.argmax(axis=1))
     return result
 

@@ -17,7 +17,10 @@ MODULE = "openvino"
 EXTRA = "openvino"
 
 BATCH = 8
-"""Faces in one call. 3 took 0.49 ms for 0.71 one by one, 8 took 0.98 for 1.75 (edge-s int8, a Xeon, one thread)."""
+"""Faces in one call. 3 took 0.59 ms for 0.95 one by one, 8 took 1.16 for 2.42 (edge-s int8, a Xeon, one thread).
+
+Command: python benchmarks/batches.py; record: benchmarks/records/batches-x86.json.
+"""
 
 
 class Engine:

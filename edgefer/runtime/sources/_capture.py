@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import TracebackType
 
 import cv2
 import numpy as np
@@ -15,6 +14,7 @@ from edgefer.preprocess import MAX_PICTURE_PIXELS, Pixels
 from edgefer.quiet import silence_opencv
 from edgefer.runtime.frames import CaptureOptions, Frame
 from edgefer.runtime.sources._opencv import ffmpeg_options, has
+from edgefer.runtime.sources._stream import Stream
 
 READ_TIMEOUT = 10.0
 """Seconds in which a live source must be open, and then give each picture."""
@@ -89,17 +89,14 @@ def wished_size(options: CaptureOptions, width: int, height: int) -> tuple[int, 
     return width, height
 
 
-class Capture:
+class Capture(Stream):
     """A frame source over an open cv2.VideoCapture."""
 
     def __init__(self, handle: cv2.VideoCapture, manner: Manner) -> None:
-        self.skipped = 0
+        super().__init__()
         self.live = manner.live
         self._handle = handle
         self._manner = manner
-        self._first: Pixels | None = None
-        self._index = 0
-        self._opened = time.monotonic()
         self._media_time = 0.0
 
     @property
@@ -108,24 +105,9 @@ class Capture:
         rate = float(self._handle.get(cv2.CAP_PROP_FPS))
         return rate if 0 < rate <= 1000 else None
 
-    def __enter__(self) -> Capture:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._handle.release()
-
     def __iter__(self) -> Iterator[Frame]:
         """Yield the frames up to the end; raises SourceError at the end of a live source."""
-        while True:
-            image, self._first = self._first, None
-            if image is None:
-                image = self._read()
-            if image is None:
-                break
-            yield Frame(self._index, self._time(), image)
-            self._index += 1
+        yield from super().__iter__()
         if self.live:
             raise SourceError(f"{self._manner.stops} (after {self._index} frames)")
 
@@ -133,7 +115,7 @@ class Capture:
         """Read the first picture; without one let go of the handle and return False."""
         self._first = self._read()
         if self._first is None:
-            self._handle.release()
+            self._close()
         return self._first is not None
 
     def _read(self) -> Pixels | None:
@@ -156,12 +138,15 @@ class Capture:
 
     def _time(self) -> float:
         if self.live:
-            return time.monotonic() - self._opened
+            return super()._time()
         stated = float(self._handle.get(cv2.CAP_PROP_POS_MSEC)) / 1000
         if self._index and not stated > self._media_time:  # some containers state none
             stated = self._media_time + 1 / (self.fps or 25.0)
         self._media_time = max(stated, 0.0)
         return self._media_time
+
+    def _close(self) -> None:
+        self._handle.release()
 
 
 def _too_large(width: float, height: float) -> str:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import time
-from collections.abc import Iterator
-from types import TracebackType
 
 import cv2
 import numpy as np
@@ -13,48 +10,32 @@ import numpy as np
 from edgefer.errors import SourceError
 from edgefer.imagesize import jpeg_extent
 from edgefer.preprocess import Pixels
-from edgefer.runtime.frames import Frame
 from edgefer.runtime.sources import _capture
 from edgefer.runtime.sources._capture import as_bgr
 from edgefer.runtime.sources._multipart import Parts
+from edgefer.runtime.sources._stream import Stream
 from edgefer.runtime.sources._web import Answer, reason
 
 MAX_PIXELS = 7680 * 4320
 _PADDING = b"\0\r\n\t \xff"
 
 
-class Mjpeg:
-    """A frame source over an answer, which it closes at the end; pictures that are not whole are skipped."""
+class Mjpeg(Stream):
+    """A frame source over an answer, which it closes at the end; pictures that are not whole are skipped.
+
+    Its end is a SourceError, and so it is when no whole picture comes in time.
+    """
 
     live = True
     fps: float | None = None
 
     def __init__(self, answer: Answer, parts: Parts, where: str) -> None:
         """Raises SourceError when no whole picture comes in time."""
-        self.skipped = 0
+        super().__init__()
         self._answer = answer
         self._parts = parts
         self._where = where
-        self._index = 0
-        self._opened = time.monotonic()
-        self._first: Pixels | None = self._read()
-
-    def __enter__(self) -> Mjpeg:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._answer.close()
-
-    def __iter__(self) -> Iterator[Frame]:
-        """Yield the frames; raises SourceError at the end, and when no whole picture comes in time."""
-        while True:
-            image, self._first = self._first, None
-            if image is None:
-                image = self._read()
-            yield Frame(self._index, time.monotonic() - self._opened, image)
-            self._index += 1
+        self._first = self._read()
 
     def _read(self) -> Pixels:
         timeout = _capture.READ_TIMEOUT
@@ -72,6 +53,9 @@ class Mjpeg:
         except (OSError, http.client.HTTPException, ValueError, SourceError) as error:
             raise self._error(reason(error)) from error
         raise self._error("the stream ended")
+
+    def _close(self) -> None:
+        self._answer.close()
 
     def _error(self, what: str) -> SourceError:
         skipped = f", {self.skipped} broken" if self.skipped else ""

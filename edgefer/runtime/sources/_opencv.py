@@ -28,7 +28,7 @@ def has(backend: int) -> bool:
 
 
 def version() -> tuple[int, ...]:
-    """Return the first two numbers of OpenCV's version."""
+    """Return the first two numbers of OpenCV's version, which may be such as `4.10.0-dev`."""
     return tuple(int(part) for part in re.findall(r"\d+", cv2.__version__)[:2])
 
 

@@ -42,7 +42,7 @@ def open_pipeline(pipeline: str, where: str) -> FrameSource:
     import cv2
 
     from edgefer.runtime.sources._capture import Manner, open_capture
-    from edgefer.runtime.sources._opencv import has
+    from edgefer.runtime.sources._opencv import has, version
 
     if not has(cv2.CAP_GSTREAMER):
         raise SourceError(
@@ -50,7 +50,7 @@ def open_pipeline(pipeline: str, where: str) -> FrameSource:
             " the system's: apt install python3-opencv (JetPack brings its own), a virtual environment made with"
             " --system-site-packages, and pip uninstall opencv-python-headless in it"
         )
-    timed = version(cv2.__version__) >= TIMEOUTS_SINCE
+    timed = version() >= TIMEOUTS_SINCE
     manner = Manner(
         cv2.CAP_GSTREAMER,
         live=True,
@@ -94,9 +94,3 @@ def _in_time(open_it: Callable[[], Capture | None], where: str) -> Capture | Non
     if errors:
         raise errors[0]
     return found[0]
-
-
-def version(text: str) -> tuple[int, int]:
-    """Return the first two numbers of a version such as `4.10.0-dev`."""
-    major, minor = text.split(".")[:2]
-    return int(major), int(minor)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import queue
 import re
-import time
-from collections.abc import Iterator
-from types import ModuleType, TracebackType
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from edgefer.errors import MissingDependencyError, SourceError
 from edgefer.preprocess import Pixels
-from edgefer.runtime.frames import CaptureOptions, Frame, FrameSource
+from edgefer.runtime.frames import CaptureOptions, FrameSource
+from edgefer.runtime.sources._stream import Stream
 from edgefer.runtime.sources._uris import shown
 
 FORM = "camera on a Raspberry Pi's ribbon cable (picamera2://, picamera2://1)"
@@ -71,19 +70,17 @@ def _module() -> ModuleType:
     return picamera2  # type: ignore[no-any-return]
 
 
-class PiCamera:
-    """A frame source over a Picamera2, which it starts, and closes at the end."""
+class PiCamera(Stream):
+    """A frame source over a Picamera2, which it starts, and closes at the end; SourceError when no picture comes."""
 
     live = True
 
     def __init__(self, camera: Any, options: CaptureOptions, where: str) -> None:
         from edgefer.runtime.sources._capture import wished_size
 
-        self.skipped = 0
         self.fps: float | None = options.fps or FPS
         self._camera = camera
         self._where = where
-        self._index = 0
         microseconds = round(1e6 / self.fps)
         try:
             camera.configure(
@@ -94,31 +91,17 @@ class PiCamera:
                 )
             )
             camera.start()
-            self._opened = time.monotonic()
-            self._first: Pixels | None = self._read()
+            super().__init__()  # time is counted from here
+            self._first = self._read()
         except BaseException:
             camera.close()
             raise
 
-    def __enter__(self) -> PiCamera:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def _close(self) -> None:
         try:
             self._camera.stop()
         finally:
             self._camera.close()
-
-    def __iter__(self) -> Iterator[Frame]:
-        """Yield the frames; raises SourceError when none comes in time."""
-        while True:
-            image, self._first = self._first, None
-            if image is None:
-                image = self._read()
-            yield Frame(self._index, time.monotonic() - self._opened, image)
-            self._index += 1
 
     def _read(self) -> Pixels:
         """Return the next picture. picamera2 itself waits for ever in its older versions, so it has to signal."""
