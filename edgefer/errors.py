@@ -57,3 +57,7 @@ class ExportError(EdgeferError):
 
 class RecordError(EdgeferError):
     """A benchmark record cannot be read or compared."""
+
+
+class EmulatorError(EdgeferError):
+    """The emulated board cannot be prepared, or what ran on it failed."""

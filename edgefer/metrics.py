@@ -59,8 +59,14 @@ def measure(probabilities: Floats, labels: Ints, names: Sequence[str]) -> Accura
     """Return the figures for probabilities float [n, k] and labels int [n] that index `names` (k of them)."""
     if probabilities.shape != (len(labels), len(names)):
         raise ValueError(f"probabilities {probabilities.shape} do not fit {len(labels)} labels of {len(names)} names")
-    k, n = len(names), len(labels)
+    k = len(names)
     confusion = np.bincount(labels * k + probabilities.argmax(axis=1), minlength=k * k).reshape(k, k)
+    return of_confusion(confusion, names, expected_calibration_error(probabilities, labels))
+
+
+def of_confusion(confusion: Ints, names: Sequence[str], ece: float) -> Accuracy:
+    """Return the figures for counts int [k, k], true by predicted, of `names`, and a calibration error."""
+    n = int(confusion.sum())
     hits, support, predicted = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
     precision = hits / np.maximum(predicted, 1)
     recall = hits / np.maximum(support, 1)
@@ -77,7 +83,7 @@ def measure(probabilities: Floats, labels: Ints, names: Sequence[str]) -> Accura
             for i, name in enumerate(names)
         },
         confusion=tuple(tuple(int(v) for v in row) for row in confusion),
-        ece=expected_calibration_error(probabilities, labels),
+        ece=ece,
     )
 
 

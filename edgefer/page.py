@@ -22,7 +22,13 @@ th,td{padding:.3rem .6rem;text-align:right;
 border-bottom:1px solid #e6eaef;white-space:nowrap}th{color:#55606e;font-weight:600}
 td.l,th.l{text-align:left}tr.invalid td{color:#a33;text-decoration:line-through}
 tr.best td{background:#eaf2fb;font-weight:600}tr.sum td{border-top:2px solid #b8c2cd}
+td.wrong{color:#a33;font-weight:600}
 img{display:block;max-width:100%;height:auto;margin:.6rem 0}
+figure{margin:.8rem 0 1.4rem}figure img{margin:0}figure.broad img{min-width:42rem}
+figure.half{display:inline-block;vertical-align:top;margin-right:1rem;max-width:min(27rem,100%)}
+figure.half img{min-width:24rem}
+figcaption{color:#55606e;font-size:.85rem}
+nav ul{list-style:none;margin:.6rem 0;padding:0}nav li{padding:.15rem 0}
 code{background:#f3f5f8;padding:.1rem .3rem;overflow-wrap:anywhere}
 dl{display:grid;grid-template-columns:max-content 1fr;
 gap:.1rem .9rem;font-size:.9rem}dt{color:#55606e}dd{margin:0;overflow-wrap:anywhere}
@@ -38,11 +44,18 @@ def document(title: str, body: str) -> str:
     )
 
 
-def heading(text: str, level: int) -> str:
-    """Return a heading of level 1–6."""
+def heading(text: str, level: int, anchor: str = "") -> str:
+    """Return a heading of level 1–6, to which `contents` can lead by its anchor."""
     if not 1 <= level <= 6:
         raise ValueError(f"a heading has a level of 1–6, found {level}")
-    return f"<h{level}>{escape(text)}</h{level}>"
+    place = f' id="{escape(anchor)}"' if anchor else ""
+    return f"<h{level}{place}>{escape(text)}</h{level}>"
+
+
+def contents(places: Iterable[tuple[str, str]]) -> str:
+    """Return a list of links to headings of the same page, given as (text, anchor)."""
+    items = "".join(f'<li><a href="#{escape(anchor)}">{escape(text)}</a></li>' for text, anchor in places)
+    return f"<nav><ul>{items}</ul></nav>"
 
 
 def paragraph(text: str, style: str = "") -> str:
@@ -62,14 +75,23 @@ def table(
     rows: Sequence[Sequence[str]],
     left: Collection[str] = (),
     marks: Mapping[int, str] | None = None,
+    wrong: Collection[tuple[int, int]] = (),
 ) -> str:
     """Return a table that scrolls sideways where it is too wide.
 
     Columns named in `left` are aligned left, the others right. `marks` gives rows, by index, one of the styles
-    `invalid` (struck out), `best` and `sum` (a rule above). Raises ValueError for a row of another length than `head`.
+    `invalid` (struck out), `best` and `sum` (a rule above). Cells in `wrong`, (row, column), are red. Raises ValueError
+    for a row of another length than `head`.
     """
     sides = ["l" if name in left else "r" for name in head]
-    lines = [_row(row, sides, (marks or {}).get(i, "")) for i, row in enumerate(rows)]
+    lines = [
+        _row(
+            row,
+            [f"{side} wrong" if (i, j) in wrong else side for j, side in enumerate(sides)],
+            (marks or {}).get(i, ""),
+        )
+        for i, row in enumerate(rows)
+    ]
     names = "".join(f'<th scope="col" class="{side}">{escape(n)}</th>' for side, n in zip(sides, head, strict=True))
     return f'<div class="wide"><table><thead><tr>{names}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
 
@@ -82,6 +104,15 @@ def image(png: bytes, alt: str, width: int | None = None) -> str:
 def svg(text: str, alt: str, width: int | None = None) -> str:
     """Return an SVG drawing that is part of the page; as a picture, nothing in it can run or be loaded."""
     return _picture("image/svg+xml", text.encode("utf-8"), alt, width)
+
+
+def figure(text: str, alt: str, caption: str = "", half: bool = False) -> str:
+    """Return an SVG drawing with a caption; on a narrow screen it scrolls sideways rather than shrink out of sight.
+
+    Two of `half` the width stand side by side where there is room.
+    """
+    below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
+    return f'<figure class="{"half" if half else "broad"}"><div class="wide">{svg(text, alt)}</div>{below}</figure>'
 
 
 def escape(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -59,6 +60,30 @@ class Fields:
         """Return such a number, or None where there is null."""
         return None if self.is_null(name) else self.number(name)
 
+    def numbers(self, name: str) -> list[float]:
+        """Return a list of such numbers."""
+        values = self.take(name, list)
+        for value in values:
+            # A whole number may be larger than any float.
+            if type(value) not in (int, float) or not 0 <= value <= sys.float_info.max:
+                raise RecordError(f"{self._where}: {name!r} must hold numbers, found {short(value)}; measure again")
+        return [float(value) for value in values]
+
+    def readings(self, name: str, kind: type, most: int) -> list[Any]:
+        """Return a list of up to `most` numbers of that type, each finite or null; less than 0 may be, as in frost."""
+        values = self.take(name, list)
+        if len(values) > most:
+            raise RecordError(f"{self._where}: {name!r} has more than {most:,} values; measure again")
+        for value in values:
+            fits = type(value) is kind or (kind is float and type(value) is int)
+            if value is not None and not (fits and abs(value) <= MAX_WHOLE):
+                raise RecordError(f"{self._where}: {name!r} must hold numbers, found {short(value)}; measure again")
+        return [None if value is None else kind(value) for value in values]
+
+    def optional_text(self, name: str) -> str | None:
+        """Return a text, or None where there is null."""
+        return None if self.is_null(name) else str(self.take(name, str))
+
     def is_null(self, name: str) -> bool:
         """Return whether the field is there and null; it counts as taken then."""
         if name in self._data and self._data[name] is None:
@@ -92,7 +117,7 @@ def date(text: str) -> str:
 def refuse_not_finite(value: Any) -> None:
     """Raise RecordError for a number in plain data that is not finite."""
     if isinstance(value, float) and not math.isfinite(value):
-        raise RecordError(f"environment: a number is {value}; measure again")
+        raise RecordError(f"a number is {value}, which no measurement gives; measure again")
     children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     for child in children:
         refuse_not_finite(child)

@@ -1,96 +1,26 @@
-"""BenchRecord: what was measured, on what, whether it is evidence. Versioned JSON, read strictly, written wholly."""
+"""BenchRecord: what was measured, on what, whether it is evidence. Versioned JSON, read strictly, written wholly.
+
+`record.schema.json` beside this file describes the same as JSON Schema, for programs of others.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from edgefer import files
-from edgefer.bench._fields import Fields, date, refuse_not_finite, short, texts
-from edgefer.bench.environment import validity
-from edgefer.bench.latency import Latency
-from edgefer.bundle import Bundle
+from edgefer.bench._fields import Fields, date, refuse_not_finite, texts
+from edgefer.bench.counted import Emulation, Emulator, Estimate
+from edgefer.bench.rows import BundleIdentity, Measurement, Score, Sustained
+from edgefer.bench.trace import Trace
 from edgefer.errors import RecordError
 
-SCHEMA = 1
+SCHEMA = 2
 MAX_BYTES = 50_000_000
 KINDS = ("measured", "emulated", "estimated")
-SCOPES = ("model", "pipeline")
-
-
-@dataclass(frozen=True)
-class BundleIdentity:
-    """Which bundle was measured; `digest` is the SHA-256 of its manifest."""
-
-    name: str
-    architecture: str
-    digest: str
-    labels: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """One artifact in one engine: how fast it is alone (`model`), or with everything around it (`pipeline`)."""
-
-    scope: str
-    engine: str
-    engine_version: str
-    provider: str
-    """What really ran it."""
-    artifact: str
-    precision: str
-    bytes: int
-    threads: int
-    latency: Latency
-    load_ms: float | None = None
-    """Fresh process: reading and checking the file, importing the runtime, building the model. None for `pipeline`."""
-    first_ms: float | None = None
-    """The first inference after that. None for `pipeline`."""
-    faces: int | None = None
-    """Faces drawn into each frame; None for `model`."""
-    faces_found: float | None = None
-    """Faces that the pipeline found in a frame, on average; None for `model`."""
-    detector: str | None = None
-    stages_ms: Mapping[str, Mapping[str, float]] | None = None
-    """Stage → p50 and p99; None for `model`."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON."""
-        data = asdict(self)
-        latency = data.pop("latency")
-        return data | {"runs": latency.pop("runs"), "seconds": latency.pop("seconds"), "latency_ms": latency}
-
-    @classmethod
-    def from_dict(cls, data: Any) -> Measurement:
-        """Return the measurement of such data; raises RecordError when it is malformed."""
-        entry = Fields(data, "measurement")
-        latency = Fields(entry.take("latency_ms", dict), "latency_ms")
-        names = ("mean", "std", "min", "p50", "p90", "p95", "p99", "max")
-        figures = {name: latency.number(name) for name in names}
-        latency.done()
-        measurement = cls(
-            scope=entry.choice("scope", SCOPES),
-            engine=entry.take("engine", str),
-            engine_version=entry.take("engine_version", str),
-            provider=entry.take("provider", str),
-            artifact=entry.take("artifact", str),
-            precision=entry.take("precision", str),
-            bytes=entry.whole("bytes"),
-            threads=entry.whole("threads"),
-            latency=Latency(runs=entry.whole("runs"), seconds=entry.number("seconds"), **figures),
-            load_ms=entry.optional_number("load_ms"),
-            first_ms=entry.optional_number("first_ms"),
-            faces=None if entry.is_null("faces") else entry.whole("faces"),
-            faces_found=entry.optional_number("faces_found"),
-            detector=None if entry.is_null("detector") else entry.take("detector", str),
-            stages_ms=None if entry.is_null("stages_ms") else _stages(entry.take("stages_ms", dict)),
-        )
-        entry.done()
-        return measurement
 
 
 @dataclass(frozen=True)
@@ -102,19 +32,35 @@ class BenchRecord:
     created: str
     """ISO 8601, UTC."""
     device: str
-    """Name of the device profile that was detected."""
+    """Name of the device profile: of this machine, or of the board that was emulated."""
     environment: Mapping[str, Any]
-    """`before` and `after`: two snapshots."""
+    """`before` and `after`: two snapshots of the machine that did the work, the host of an emulator too."""
     bundle: BundleIdentity
-    measurements: tuple[Measurement, ...]
+    measurements: tuple[Measurement, ...] = ()
+    """Kind `measured`."""
     kind: str = "measured"
     quick: bool = False
     """Whether it was too short for a figure to be published."""
     invalid_reasons: tuple[str, ...] = ()
-    bit_identical: bool | None = None
-    """Kind `emulated`: whether the results were those of the host, bit by bit."""
-    instructions_per_inference: int | None = None
-    """Kind `emulated`."""
+    """Why the figures are no evidence: the machine was slowed down."""
+    noisy_reasons: tuple[str, ...] = ()
+    """Why the figures are less exact than they could be: something else was busy."""
+    notes: tuple[str, ...] = ()
+    """What whoever reads the figures should know."""
+    sustained: Sustained | None = None
+    """Kind `measured`."""
+    scores: tuple[Score, ...] = ()
+    """Kind `measured`."""
+    trace: Trace | None = None
+    """Heat, clock and power while it was measured."""
+    idle_watts: float | None = None
+    """Of the whole board before it began; None where it does not tell."""
+    emulator: Emulator | None = None
+    """Kinds `emulated` and `estimated`."""
+    emulations: tuple[Emulation, ...] = ()
+    """Kind `emulated`; first the one that the device prefers."""
+    estimates: tuple[Estimate, ...] = ()
+    """Kind `estimated`."""
 
     @property
     def valid(self) -> bool:
@@ -123,7 +69,7 @@ class BenchRecord:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        data = {
+        data: dict[str, Any] = {
             "schema": SCHEMA,
             "kind": self.kind,
             "quick": self.quick,
@@ -132,16 +78,27 @@ class BenchRecord:
             "device": self.device,
             "valid": self.valid,
             "invalid_reasons": list(self.invalid_reasons),
-            "bundle": asdict(self.bundle) | {"labels": list(self.bundle.labels)},
+            "noisy_reasons": list(self.noisy_reasons),
+            "notes": list(self.notes),
+            "bundle": self.bundle.as_dict(),
             "environment": dict(self.environment),
-            "measurements": [m.as_dict() for m in self.measurements],
         }
-        if self.kind == "emulated":
-            data |= {
-                "bit_identical": self.bit_identical,
-                "instructions_per_inference": self.instructions_per_inference,
+        if self.kind == "measured":
+            return data | {
+                "measurements": [m.as_dict() for m in self.measurements],
+                "sustained": None if self.sustained is None else self.sustained.as_dict(),
+                "scores": [s.as_dict() for s in self.scores],
+                "trace": None if self.trace is None else self.trace.as_dict(),
+                "idle_watts": self.idle_watts,
             }
-        return data
+        data["emulator"] = None if self.emulator is None else asdict(self.emulator)
+        if self.kind == "estimated":
+            return data | {"estimates": [asdict(e) for e in self.estimates]}
+        return data | {
+            "bit_identical": self.emulations[0].bit_identical,
+            "instructions_per_inference": self.emulations[0].instructions.total,
+            "emulations": [e.as_dict() for e in self.emulations],
+        }
 
     @classmethod
     def from_dict(cls, data: Any) -> BenchRecord:
@@ -159,57 +116,46 @@ class BenchRecord:
         if set(environment) != {"before", "after"} or not all(isinstance(v, dict) for v in environment.values()):
             raise RecordError("environment must hold two snapshots, before and after; measure again")
         refuse_not_finite(environment)
-        identity = Fields(entry.take("bundle", dict), "bundle")
-        bundle = BundleIdentity(
-            name=identity.take("name", str),
-            architecture=identity.take("architecture", str),
-            digest=identity.take("digest", str),
-            labels=tuple(texts(identity.take("labels", list), "labels")),
-        )
-        identity.done()
-        emulated = kind == "emulated"
         record = cls(
             command=entry.take("command", str),
             created=date(entry.take("created", str)),
             device=entry.take("device", str),
             environment=environment,
-            bundle=bundle,
-            measurements=tuple(Measurement.from_dict(m) for m in entry.take("measurements", list)),
+            bundle=BundleIdentity.from_dict(entry.take("bundle", dict)),
             kind=kind,
             quick=entry.take("quick", bool),
             invalid_reasons=reasons,
-            bit_identical=entry.take("bit_identical", bool) if emulated else None,
-            instructions_per_inference=entry.whole("instructions_per_inference") if emulated else None,
+            noisy_reasons=tuple(texts(entry.take("noisy_reasons", list), "noisy_reasons")),
+            notes=tuple(texts(entry.take("notes", list), "notes")),
+            **_contents(entry, kind),
         )
         entry.done()
         return record
 
 
-def identity(bundle: Bundle) -> BundleIdentity:
-    """Return which bundle it is."""
-    return BundleIdentity(bundle.name, bundle.architecture, bundle.digest(), bundle.labels)
-
-
-def new_record(
-    command: str,
-    quick: bool,
-    device: str,
-    before: Mapping[str, Any],
-    after: Mapping[str, Any],
-    bundle: Bundle,
-    measurements: Sequence[Measurement],
-) -> BenchRecord:
-    """Return the record of measurements taken here and now between two environment snapshots."""
-    return BenchRecord(
-        command=command,
-        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        device=device,
-        environment={"before": dict(before), "after": dict(after)},
-        bundle=identity(bundle),
-        measurements=tuple(measurements),
-        quick=quick,
-        invalid_reasons=tuple(validity(before, after)),
-    )
+def _contents(entry: Fields, kind: str) -> dict[str, Any]:
+    """Return the fields that a record of that kind has beside those of all."""
+    if kind == "measured":
+        return {
+            "measurements": tuple(Measurement.from_dict(m) for m in entry.take("measurements", list)),
+            "sustained": None if entry.is_null("sustained") else Sustained.from_dict(entry.take("sustained", dict)),
+            "scores": tuple(Score.from_dict(s) for s in entry.take("scores", list)),
+            "trace": None if entry.is_null("trace") else Trace.from_dict(entry.take("trace", dict)),
+            "idle_watts": entry.optional_number("idle_watts"),
+        }
+    emulator = Emulator.from_dict(entry.take("emulator", dict))
+    if kind == "estimated":
+        estimates = tuple(Estimate.from_dict(e) for e in entry.take("estimates", list))
+        return {"emulator": emulator, "estimates": estimates}
+    emulations = tuple(Emulation.from_dict(e) for e in entry.take("emulations", list))
+    if not emulations:
+        raise RecordError("the record of an emulator has no emulations; measure again")
+    said = entry.take("bit_identical", bool), entry.whole("instructions_per_inference")
+    if said != (emulations[0].bit_identical, emulations[0].instructions.total):
+        raise RecordError(
+            "bit_identical or instructions_per_inference is not that of the first emulation; was it changed by hand?"
+        )
+    return {"emulator": emulator, "emulations": emulations}
 
 
 def write_record(record: BenchRecord, path: Path) -> None:
@@ -218,7 +164,7 @@ def write_record(record: BenchRecord, path: Path) -> None:
     Raises RecordError when it cannot be written, or when a number in it is not finite.
     """
     try:
-        text = json.dumps(record.as_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        text = json.dumps(record.as_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         files.write_text(path, text)
     except ValueError as error:
         raise RecordError(f"the record is not written: {error}") from error
@@ -228,19 +174,7 @@ def write_record(record: BenchRecord, path: Path) -> None:
 
 def read_record(path: Path) -> BenchRecord:
     """Read a record; raises RecordError for a file that is missing, too large, not JSON, too new or malformed."""
-    try:
-        with path.open("rb") as stream:
-            text = stream.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise RecordError(
-            f"cannot read the record {path}: {error.strerror}; make one with: edgefer bench --json {path}"
-        ) from error
-    if len(text) > MAX_BYTES:
-        raise RecordError(f"{path} is larger than {MAX_BYTES:,} bytes: not a record")
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise RecordError(f"{path} is not JSON: {str(error)[:200]}; measure again") from error
+    data = read_json(path, f"make one with: edgefer bench --json {path}")
     try:
         return BenchRecord.from_dict(data)
     except RecordError as error:
@@ -249,10 +183,21 @@ def read_record(path: Path) -> BenchRecord:
         raise RecordError(f"{path} is nested too deeply to be a record; measure again") from error
 
 
-def _stages(data: Any) -> dict[str, dict[str, float]]:
-    result = {}
-    for name, figures in data.items():
-        entry = Fields(figures, f"stage {short(name)}")
-        result[name] = {key: entry.number(key) for key in ("p50", "p99")}
-        entry.done()
-    return result
+def read_json(path: Path, advice: str) -> Any:
+    """Return what a JSON file of bounded size and depth holds; `advice` says what to do where there is none.
+
+    Raises RecordError.
+    """
+    try:
+        with path.open("rb") as stream:
+            text = stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise RecordError(f"cannot read the record {path}: {error.strerror}; {advice}") from error
+    if len(text) > MAX_BYTES:
+        raise RecordError(f"{path} is larger than {MAX_BYTES:,} bytes: not a record")
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise RecordError(f"{path} is nested too deeply to be a record; measure again") from error
+    except ValueError as error:
+        raise RecordError(f"{path} is not JSON, perhaps cut short: {str(error)[:200]}; measure again") from error

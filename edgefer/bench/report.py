@@ -1,22 +1,60 @@
-"""Benchmark records as a page: tables, plots, and what they were taken on. Nothing is measured here.
+"""Benchmark records and evaluations as a page: tables, plots, and what they were taken on. Nothing is measured here.
 
 Every text that comes from a record is escaped: a record is data from someone else's machine.
 """
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgefer import files, page, plugins
-from edgefer.bench._blocks import TITLE, Block, Facts, Heading, Plot, Target, Text, blocks
-from edgefer.bench.accuracy import Evaluation
-from edgefer.bench.record import BenchRecord, Measurement
+from edgefer import files, page
+from edgefer.bench.evaluation import Evaluation, evaluations_of, is_evaluation
+from edgefer.bench.record import BenchRecord, read_json
+from edgefer.bench.reporting.blocks import Block, Contents, Facts, Heading, Plot, Table, Text
+from edgefer.bench.reporting.contents import TITLE, blocks
 from edgefer.errors import RecordError
 
-LEFT_COLUMNS = frozenset({"engine", "provider", "artifact", "detector", "stage", "class", "bundle"})
+LEFT_COLUMNS = frozenset(
+    {
+        "artifact",
+        "bundle",
+        "class",
+        "corruption",
+        "detector",
+        "device",
+        "engine",
+        "machine",
+        "marks",
+        "provider",
+        "reading",
+        "strengths",
+        "true / predicted",
+        "wrong by the label: the majority sides with",
+    }
+)
+
+
+def read(paths: Sequence[Path]) -> tuple[list[BenchRecord], list[Evaluation]]:
+    """Read files of either kind: what `edgefer bench --json` wrote, and what `edgefer evaluate --json` did.
+
+    Raises RecordError for a file that is missing, too large, or neither.
+    """
+    records: list[BenchRecord] = []
+    evaluations: list[Evaluation] = []
+    for path in paths:
+        data = read_json(path, f"make one with: edgefer bench --json {path}")
+        try:
+            if is_evaluation(data):
+                evaluations += evaluations_of(data)
+            else:
+                records.append(BenchRecord.from_dict(data))
+        except RecordError as error:
+            raise RecordError(f"{path}: {error}") from error
+        except RecursionError as error:
+            raise RecordError(f"{path} is nested too deeply to be a record; measure again") from error
+    return records, evaluations
 
 
 def write_report(records: Sequence[BenchRecord], path: Path, evaluations: Sequence[Evaluation] = ()) -> None:
@@ -46,69 +84,30 @@ def render_html(records: Sequence[BenchRecord], evaluations: Sequence[Evaluation
 
 
 def render_markdown(records: Sequence[BenchRecord], evaluations: Sequence[Evaluation] = ()) -> str:
-    """Return the same without plots, as Markdown."""
+    """Return the same as Markdown, without plots."""
     texts = [_md_block(block) for block in blocks(records, evaluations)]
     return "\n\n".join(text for text in texts if text) + "\n"
 
 
-def _latency_plot(target: Target, scope: str) -> str:
-    """Return an SVG: a bar of p50 for each measurement, with a whisker to p99; what is not valid is hatched."""
-    matplotlib = plugins.require("matplotlib", "report", "the report's plots")
-    figures = plugins.require("matplotlib.figure", "report", "the report's plots")
-    rows = target.rows(scope)
-    names = [page.plain(_bar_name(r, m, target.several_bundles)) for r, m in rows]
-    p50 = [m.latency.p50 for _, m in rows]
-    reach = [max(0.0, m.latency.p99 - m.latency.p50) for _, m in rows]
-    # Text as text, and `$` as `$`: the names come from a record.
-    with matplotlib.rc_context(
-        {"text.parse_math": False, "svg.fonttype": "none", "svg.hashsalt": "edgefer", "font.size": 9}
-    ):
-        figure = figures.Figure(figsize=(7.5, 0.9 + 0.36 * len(rows)), layout="constrained")
-        axes = figure.add_subplot()
-        bars = axes.barh(
-            range(len(rows)),
-            p50,
-            xerr=[[0.0] * len(rows), reach],
-            color="#3b7dd8",
-            ecolor="#1c2430",
-            capsize=3,
-            height=0.62,
-        )
-        for bar, (record, _) in zip(bars, rows, strict=True):
-            if not record.valid:
-                bar.set(facecolor="#f6c9c3", hatch="///", edgecolor="#c0392b")
-        axes.set_yticks(range(len(rows)), names)
-        axes.invert_yaxis()
-        axes.set_xlim(left=0)
-        axes.set_xlabel("milliseconds: bar p50, whisker p99")
-        axes.spines[["top", "right"]].set_visible(False)
-        image = io.StringIO()
-        figure.savefig(image, format="svg", metadata={"Date": None, "Creator": None})
-    return image.getvalue()
-
-
-def _bar_name(record: BenchRecord, m: Measurement, several: bool) -> str:
-    faces = f", {m.faces} face{'' if m.faces == 1 else 's'}" if m.faces is not None else ""
-    name = f"{record.bundle.name}: " if several else ""
-    mark = "" if record.valid else ", not valid"
-    return f"{name}{m.engine} {m.precision}, {m.threads} thread{'' if m.threads == 1 else 's'}{faces}"[:60] + mark
-
-
 def _html_block(block: Block) -> str:
     if isinstance(block, Heading):
-        return page.heading(block.text, block.level)
+        return page.heading(block.text, block.level, block.anchor)
+    if isinstance(block, Contents):
+        return page.contents(block.places)
     if isinstance(block, Text):
         return page.paragraph(block.text, block.style)
     if isinstance(block, Facts):
         return page.facts(block.facts)
     if isinstance(block, Plot):
-        return page.svg(_latency_plot(block.target, block.scope), block.title)
-    return page.table(block.head, block.rows, LEFT_COLUMNS, dict.fromkeys(block.invalid, "invalid"))
+        return page.figure(block.draw(), block.title, block.caption, block.half)
+    return page.table(block.head, block.rows, LEFT_COLUMNS, block.marks, block.wrong)
 
 
 def _md_block(block: Block) -> str:
     if isinstance(block, Heading):
         return f"{'#' * block.level} {_md(block.text)}"
+    if isinstance(block, Contents):
+        return ""
     if isinstance(block, Text):
         if block.style == "code":
             return f"    {page.plain(block.text)}"
@@ -116,9 +115,16 @@ def _md_block(block: Block) -> str:
     if isinstance(block, Facts):
         return "\n".join(f"- {_md(name)}: {_md(value)}" for name, value in block.facts)
     if isinstance(block, Plot):
-        return ""
-    rule = [":---" if name in LEFT_COLUMNS else "---:" for name in block.head]
-    lines = [[_md(name) for name in block.head], rule, *([_md(cell) for cell in row] for row in block.rows)]
+        return "" if block.instead is None else _md_block(block.instead)
+    return _md_table(block)
+
+
+def _md_table(table: Table) -> str:
+    rule = [":---" if name in LEFT_COLUMNS else "---:" for name in table.head]
+    lines = [[_md(name) for name in table.head], rule]
+    for i, row in enumerate(table.rows):
+        cells = [f"**{_md(cell)}**" if (i, j) in table.wrong else _md(cell) for j, cell in enumerate(row)]
+        lines.append([f"~~{cell}~~" for cell in cells] if (table.marks or {}).get(i) == "invalid" else cells)
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

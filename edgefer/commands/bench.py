@@ -1,36 +1,43 @@
-"""`edgefer bench`: latency on this machine, as a record."""
+"""`edgefer bench`: figures of this machine or of an emulated board, as a record; and what can be done with records."""
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Sequence
+import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
-from edgefer.commands._shared import (
-    bar,
-    bundle_argument,
-    device_option,
-    open_preferred,
-    print_json,
-    profile_for,
-    say,
-)
+from edgefer.commands._measure import measure_record, print_record
+from edgefer.commands._shared import bundle_argument, device_option, print_json, say
 
-if TYPE_CHECKING:
-    from edgefer.bench.record import BenchRecord
-    from edgefer.bundle import Bundle
-    from edgefer.devices.profile import DeviceProfile
-
-SCOPES = ("model", "pipeline")
+OTHERS = {
+    "compare": ("_bench_compare", "Compare two records: faster, slower or the same."),
+    "calibrate": ("_bench_estimate", "Learn from a real board how long its instructions take."),
+    "estimate": ("_bench_estimate", "Estimate milliseconds from counted instructions."),
+}
+"""First words that are no bundle but a command of their own: its module, and what it does."""
 
 
-@click.command()
+class Bench(click.Command):
+    """The command that measures; with a sub-command's name as its first word, that one."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> click.Context:
+        """Return the context of what is to run."""
+        if args and args[0] in OTHERS:
+            other: click.Command = getattr(importlib.import_module(f"edgefer.commands.{OTHERS[args[0]][0]}"), args[0])
+            return other.make_context(f"{info_name} {args[0]}", args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Name the sub-commands."""
+        with formatter.section("With records"):
+            formatter.write_dl([(f"edgefer bench {name}", text) for name, (_, text) in OTHERS.items()])
+
+
+@click.command(cls=Bench)
 @bundle_argument
-@click.option("--scope", "scopes", multiple=True, type=click.Choice(SCOPES), help="[default: both]")
+@click.option("--scope", "scopes", multiple=True, type=click.Choice(["model", "pipeline"]), help="[default: both]")
 @click.option(
     "--engine",
     "engines",
@@ -51,122 +58,70 @@ SCOPES = ("model", "pipeline")
 @device_option
 @click.option("--quick", is_flag=True, help="Seconds instead of minutes; the record says that it is quick.")
 @click.option(
+    "--sustained",
+    type=click.FloatRange(3, 86_400),
+    metavar="SECONDS",
+    help="Afterwards run the preferred model so long without a pause: does it stay as fast as it began?",
+)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Labelled faces, in any form that edgefer train reads: adds the accuracy of every artifact in every engine.",
+)
+@click.option(
+    "--split",
+    type=click.Choice(["train", "validation", "test", "all"]),
+    help="Of --data [default: test, else validation, else everything]",
+)
+@click.option(
+    "--emulate",
+    metavar="BOARD",
+    help="Run on an emulated rpi4 or rpi5 instead: same results as here? how many instructions? No latency.",
+)
+@click.option(
+    "--faces",
+    type=click.IntRange(1, 100_000),
+    help="With --emulate: how many faces are compared [default: 210 drawn ones, or the first 210 of --data].",
+)
+@click.option(
     "--json",
     "json_file",
     type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
     metavar="FILE",
     help="Write the record; - is standard output.",
 )
-def command(
-    bundle: Path | None,
-    scopes: tuple[str, ...],
-    engines: tuple[str, ...],
-    precision: str | None,
-    threads: tuple[int, ...],
-    device: str | None,
-    quick: bool,
-    json_file: Path | None,
-) -> None:
-    """Measure latency on this machine and write a record.
+def command(json_file: Path | None, emulate: str | None, faces: int | None, **wanted: Any) -> None:
+    """Measure on this machine, or count on an emulated board, and write a record.
 
     Scope `model` is one face through one engine; scope `pipeline` is detector, tracker, preprocessing and model on
-    drawn frames with 0, 1 and 3 faces. Each row takes a minute, or a second with --quick.
+    drawn frames with 0, 1 and 3 faces. Each row takes over a minute, or a few seconds with --quick, in fresh processes
+    that take turns.
 
     \b
     Examples:
       edgefer bench --quick
       edgefer bench mine.edgefer --engine litert --threads 1 --threads 4 --json mine.json
-      edgefer report mine.json --out mine.html
+      edgefer bench --data fer2013.csv --split validation --sustained 600 --json pi5.json
+      edgefer bench --emulate rpi4 --json rpi4.json
+      edgefer bench compare before.json after.json --fail-if-slower 5%
+      edgefer report pi5.json rpi4.json --out report.html
     """
     from edgefer.bench.record import write_record
-    from edgefer.bundle import open_bundle
 
-    record = measure_all(
-        open_bundle(bundle),
-        profile_for(device),
-        scopes=scopes or SCOPES,
-        engines=engines,
-        precision=precision,
-        threads=threads,
-        quick=quick,
-        command=" ".join(["edgefer", *sys.argv[1:]]),
-    )
+    if emulate is None:
+        if faces is not None:
+            raise click.UsageError("--faces goes with --emulate; what is measured is drawn")
+        record = measure_record(**wanted)
+    else:
+        from edgefer.commands._emulate import emulate_record, refuse_measuring
+
+        refuse_measuring(wanted)
+        names = ("bundle", "engines", "precision", "data", "split")
+        record = emulate_record(emulate, faces, **{name: wanted[name] for name in names})
     if json_file == Path("-"):
         print_json(record.as_dict())
         return
     if json_file:
         write_record(record, json_file)
         say(f"record: {json_file}; next: edgefer report {json_file} --out report.html")
-    click.echo(
-        f"{'scope':<9} {'faces':>5} {'engine':<22} {'precision':<9} {'threads':>7} {'load ms':>8} {'first ms':>8}"
-        f" {'p50 ms':>8} {'p90 ms':>8} {'p99 ms':>8}"
-    )
-    for m in record.measurements:
-        faces = "" if m.faces is None else m.faces
-        load, first = (f"{v:.1f}" if v is not None else "" for v in (m.load_ms, m.first_ms))
-        engine = f"{m.engine} {m.engine_version}"
-        click.echo(
-            f"{m.scope:<9} {faces:>5} {engine:<22} {m.precision:<9} {m.threads:>7} {load:>8} {first:>8}"
-            f" {m.latency.p50:>8.3f} {m.latency.p90:>8.3f} {m.latency.p99:>8.3f}"
-        )
-    for reason in record.invalid_reasons:
-        say(f"INVALID: {reason}")
-    if record.quick:
-        say("quick: too short to publish; leave out --quick for that")
-
-
-def measure_all(
-    bundle: Bundle,
-    profile: DeviceProfile,
-    *,
-    scopes: Sequence[str] = SCOPES,
-    engines: Sequence[str] = (),
-    precision: str | None = None,
-    threads: Sequence[int] = (),
-    quick: bool,
-    command: str,
-) -> BenchRecord:
-    """Measure what is asked for between two snapshots of the environment, with progress, and return the record."""
-    from edgefer.bench.environment import snapshot
-    from edgefer.bench.latency import FULL, QUICK
-    from edgefer.bench.model import bench_model, default_faces
-    from edgefer.bench.pipeline import bench_pipeline
-    from edgefer.bench.record import new_record
-    from edgefer.devices.profile import detect
-    from edgefer.runtime.detectors import open_detector
-    from edgefer.runtime.engines import installed_engines
-    from edgefer.runtime.pipeline import Pipeline
-    from edgefer.runtime.tracker import Tracker
-
-    plan = QUICK if quick else FULL
-    here = detect()
-    before = snapshot(here)
-    measurements = []
-    if "model" in scopes:
-        names = engines or runnable(bundle, installed_engines())
-        counts = threads or sorted({1, os.cpu_count() or 1})
-        with bar("Measuring the model") as progress:
-            measurements += bench_model(
-                bundle, names, [precision] if precision else None, counts, default_faces(bundle), plan, progress
-            )
-    if "pipeline" in scopes:
-        count = threads[0] if threads else profile.threads
-        loaded = open_preferred(bundle, profile, engines[0] if engines else None, precision, count)
-
-        def pipeline() -> Pipeline:
-            return Pipeline(
-                loaded.engine, bundle.labels, bundle.preprocess, open_detector("haar", continuous=True), Tracker()
-            )
-
-        with bar("Measuring the pipeline") as progress:
-            measurements += bench_pipeline(loaded, pipeline, "haar", count, plan, progress)
-        loaded.engine.close()
-    return new_record(command, plan.quick, here.name, before, snapshot(here), bundle, measurements)
-
-
-def runnable(bundle: Bundle, names: Sequence[str]) -> list[str]:
-    """Return the engines of `names` for which the bundle has an artifact."""
-    from edgefer.runtime.engines import load
-
-    formats = {a.format for a in bundle.artifacts}
-    return [name for name in names if load(name).FORMAT in formats]
+    print_record(record)

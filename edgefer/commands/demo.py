@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from edgefer.commands._shared import bar, profile_for, say, step
+from edgefer.commands._shared import bar, say, step
 
 
 @click.command()
@@ -38,8 +38,10 @@ def command(out: Path | None) -> None:
         load_keras()
 
     from edgefer import demo
+    from edgefer.bench.latency import QUICK
+    from edgefer.bench.session import Wanted
     from edgefer.commands._epochs import Epochs
-    from edgefer.commands.bench import measure_all
+    from edgefer.commands._measure import session
 
     folder = out or _free_folder()
     folder.mkdir(parents=True, exist_ok=True)
@@ -53,7 +55,7 @@ def command(out: Path | None) -> None:
     bundle = result.bundle
     with bar("Running on a drawn clip") as progress:
         clip = demo.play(bundle, folder / "annotated.mp4", progress)
-    record = measure_all(bundle, profile_for(None), quick=True, command="edgefer demo")
+    record = session(bundle, None, Wanted(QUICK), "edgefer demo")
     evaluations = demo.accuracies(bundle, faces)
     page = demo.write_results(folder, record, evaluations)
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import shlex
+import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,6 +22,13 @@ from edgefer.commands._shared import (
     profile_for,
     say,
 )
+
+if TYPE_CHECKING:
+    from edgefer.bench.evaluation import Evaluation
+    from edgefer.bundle import Bundle
+    from edgefer.devices.profile import DeviceProfile
+    from edgefer.runtime.engines import LoadedEngine
+    from edgefer.train.data import Dataset
 
 
 @click.command()
@@ -38,6 +50,27 @@ from edgefer.commands._shared import (
 )
 @precision_option
 @click.option(
+    "--all",
+    "everything",
+    is_flag=True,
+    help="Every artifact in every installed engine that runs it, or those that --engine and --precision leave.",
+)
+@click.option(
+    "--votes",
+    type=click.Path(path_type=Path),
+    help="FER+ votes, fer2013new.csv: the same answers by the majority of ten people, too.",
+)
+@click.option("--robustness", "robust", is_flag=True, help="Also on spoilt pictures: 8 corruptions at 5 strengths.")
+@click.option(
+    "--faces",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="With --robustness: spoil N pictures, drawn at random [default: all].",
+)
+@click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), metavar="N", help="With --robustness: of all chance [default: 0]."
+)
+@click.option(
     "--png", type=click.Path(path_type=Path, dir_okay=False), help="Draw the confusion matrix into this file."
 )
 @json_flag
@@ -48,35 +81,100 @@ def command(
     device: str | None,
     engine: str | None,
     precision: str | None,
+    everything: bool,
+    votes: Path | None,
+    robust: bool,
+    faces: int | None,
+    seed: int | None,
     png: Path | None,
     as_json: bool,
 ) -> None:
     """Measure the accuracy of a bundle on labelled faces: the very artifact in the very engine, picture by picture.
 
+    What --json prints, `edgefer report` reads; with --all it is a list.
+
     \b
     Examples:
       edgefer evaluate --data fer2013.csv --split validation
       edgefer evaluate mine.edgefer --data faces/ --engine openvino --precision fp32 --png confusion.png
+      edgefer evaluate mine.edgefer --data fer2013.csv --all --robustness --json > mine.json
     """
-    from edgefer.bench import accuracy
+    from edgefer.bench import accuracy, evaluation_text
     from edgefer.bundle import open_bundle
-    from edgefer.train import data as datasets
-    from edgefer.train.data.prepare import merged_as_trained
 
+    if not robust and (faces is not None or seed is not None):
+        raise click.UsageError("--faces and --seed say which pictures are spoilt, and how; add --robustness")
+    if everything and png:
+        raise click.UsageError("--png draws a single artifact; leave out --all")
     opened = open_bundle(bundle)
-    loaded = open_preferred(opened, profile_for(device), engine, precision, None)
-    with bar("Reading faces") as progress:
-        splits = merged_as_trained(datasets.read(data, progress), opened.recipe, opened.labels)
-    name, faces = datasets.pick(splits, split)
-    if opened.recipe.get("data", {}).get("split"):
-        say("note: this bundle was trained on a division of its own; it may have seen pictures of this split")
-    with bar("Evaluating") as progress:
-        evaluation = accuracy.evaluate(opened, faces, loaded, split=name, progress=progress)
-    loaded.engine.close()
+    profile = profile_for(device)
+    with contextlib.ExitStack() as stack:
+        if everything:
+            engines = open_all(opened, profile, engine, precision)
+        else:
+            engines = [open_preferred(opened, profile, engine, precision, None)]
+        for loaded in engines:
+            stack.callback(loaded.engine.close)
+        name, pictures = read_faces(opened, data, split, votes)
+        called = shlex.join(["edgefer", *sys.argv[1:]]).encode("utf-8", "backslashreplace").decode()
+        with bar("Evaluating") as progress:
+            found = list(accuracy.evaluate_all(opened, pictures, engines, name, progress, called))
+        if robust:
+            for i, loaded in enumerate(engines):
+                found[i] = spoilt(opened, pictures, loaded, found[i], faces, seed or 0)
     if png:
-        accuracy.confusion_png(evaluation, png)
+        evaluation_text.confusion_png(found[0], png)
         say(f"confusion matrix: {png}")
     if as_json:
-        print_json(evaluation.as_dict())
+        print_json([one.as_dict() for one in found] if everything else found[0].as_dict())
+    elif everything:
+        click.echo(evaluation_text.all_as_text(found))
     else:
-        click.echo(accuracy.as_text(evaluation))
+        click.echo(evaluation_text.as_text(found[0]))
+
+
+def open_all(bundle: Bundle, profile: DeviceProfile, engine: str | None, precision: str | None) -> list[LoadedEngine]:
+    """Open every artifact in every installed engine that runs it, or what `engine` and `precision` leave of them.
+
+    Raises EngineError when nothing is left, or one cannot be opened.
+    """
+    from edgefer.errors import EngineError
+    from edgefer.runtime.engines import installed_engines, load, open_engine
+
+    pairs = [
+        (name, artifact.precision)
+        for name in ([engine] if engine else installed_engines())
+        for artifact in bundle.artifacts
+        if artifact.format == load(name).FORMAT and precision in (None, artifact.precision)
+    ]
+    if not pairs:
+        has = ", ".join(f"{a.format} {a.precision}" for a in bundle.artifacts)
+        wanted = " ".join(filter(None, (engine or "any installed engine", precision and f"in {precision}")))
+        raise EngineError(f"{bundle.path} has nothing for {wanted}; it has: {has}")
+    return [open_engine(bundle, name, p, profile.threads, profile.providers) for name, p in dict.fromkeys(pairs)]
+
+
+def read_faces(bundle: Bundle, data: Path, split: str | None, votes: Path | None) -> tuple[str, Dataset]:
+    """Return the split asked for and its name, with labels merged as the bundle's were, and with votes if given."""
+    from edgefer.train import data as datasets
+    from edgefer.train.data import votes as ferplus
+    from edgefer.train.data.prepare import merged_as_trained
+
+    with bar("Reading faces") as progress:
+        name, faces = datasets.pick(datasets.read(data, progress), split)
+    if votes:
+        faces = ferplus.attach({name: faces}, votes)[name]
+    faces = merged_as_trained({name: faces}, bundle.recipe, bundle.labels)[name]
+    if bundle.recipe.get("data", {}).get("split"):
+        say("note: this bundle was trained on a division of its own; it may have seen pictures of this split")
+    return name, faces
+
+
+def spoilt(
+    bundle: Bundle, pictures: Dataset, loaded: LoadedEngine, evaluation: Evaluation, faces: int | None, seed: int
+) -> Evaluation:
+    """Return the evaluation with robustness, which is measured with a progress bar."""
+    from edgefer.bench.robustness import robustness
+
+    with bar(f"Spoiling pictures for {loaded.artifact.path} in {loaded.name}") as progress:
+        return replace(evaluation, robustness=robustness(bundle, pictures, loaded, faces, seed, progress))

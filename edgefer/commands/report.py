@@ -1,4 +1,4 @@
-"""`edgefer report`: records in, a page out."""
+"""`edgefer report`: records and evaluations in, a page out."""
 
 from __future__ import annotations
 
@@ -19,17 +19,21 @@ from edgefer.commands._shared import say
     help=".html (with plots; needs edgefer[report]) or .md",
 )
 def command(records: tuple[Path, ...], out: Path) -> None:
-    """Turn benchmark records into a page with tables and plots.
+    """Turn benchmark records and evaluations into a page with tables and plots.
+
+    RECORDS are files that `edgefer bench --json` wrote, and what `edgefer evaluate --json` printed, in any order.
 
     \b
     Examples:
       edgefer report laptop.json pi5.json --out report.html
       edgefer report laptop.json --out report.md
+      edgefer evaluate --data fer2013.csv --json > accuracy.json
+      edgefer report laptop.json accuracy.json
     """
-    from edgefer.bench.record import read_record
-    from edgefer.bench.report import write_report
+    from edgefer.bench.report import read, write_report
 
     if out.suffix not in (".html", ".md"):
         raise click.BadParameter(f"{out} must end in .html or .md", param_hint="--out")
-    write_report([read_record(path) for path in records], out)
+    measured, evaluations = read(records)
+    write_report(measured, out, evaluations)
     say(f"report: {out}")

@@ -10,17 +10,19 @@ from typing import Any
 
 import pytest
 
-from edgefer.bench.environment import snapshot, validity
+from edgefer.bench.environment import advice, snapshot, validity
 from edgefer.devices.board import decode_throttled
 from edgefer.devices.profile import load_profile
 
 PI5_CPUINFO = """\
 processor\t: 0
 BogoMIPS\t: 108.00
+Features\t: fp asimd asimdhp asimddp
 CPU implementer\t: 0x41
 CPU part\t: 0xd0b
 
 processor\t: 1
+Features\t: fp asimd asimdhp asimddp
 CPU part\t: 0xd0b
 Model\t\t: Raspberry Pi 5 Model B Rev 1.0
 """
@@ -60,6 +62,7 @@ def test_a_pi_tells_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     state = snapshot(load_profile("rpi5"), board(tmp_path / "root"))
     assert state["model"] == "Raspberry Pi 5 Model B Rev 1.0"
     assert state["cpu"] == "Cortex-A76"
+    assert state["dot_product"] == ["asimddp"]
     assert state["memory_mib"] == 8052
     assert state["load_average"] == [0.42, 0.3, 0.1]
     assert state["temperatures_c"] == {"cpu-thermal": 48.85, "cpu-thermal 2": 51.0}
@@ -132,6 +135,48 @@ def test_what_occurred_before_cannot_be_told_apart() -> None:
     (reason,) = validity(state("throttled=0x10000"), state("throttled=0x10000"))
     assert "under-voltage has occurred since the device was started" in reason
     assert "restart the device" in reason
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "seen", "reasons"),
+    [
+        (None, None, (), []),
+        ("throttled=0x0", "throttled=0x0", ("throttled",), ["throttled, during the measurement"]),
+        ("throttled=0x0", "throttled=0x40000", ("throttled",), ["throttled, during the measurement"]),
+        ("throttled=0x10000", "throttled=0x10000", ("under-voltage",), ["under-voltage, during the measurement"]),
+        (
+            "throttled=0x0",
+            "throttled=0x50004",
+            ("throttled",),
+            [
+                "throttled, after the measurement",
+                "throttled, during the measurement",
+                "under-voltage occurred during the measurement",
+            ],
+        ),
+    ],
+)
+def test_what_was_seen_in_between_is_a_reason(
+    before: str | None, after: str | None, seen: tuple[str, ...], reasons: list[str]
+) -> None:
+    assert validity(state(before), state(after), seen) == reasons
+
+
+def test_a_governor_that_changes_the_clock_is_no_fault_but_worth_a_word(tmp_path: Path) -> None:
+    profile = load_profile("rpi5")
+    before = snapshot(profile, board(tmp_path))
+    (line,) = advice(before, profile)
+    assert line == (
+        "the CPU frequency governor is ondemand; for steady figures:"
+        " echo performance | sudo tee /sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor"
+    )
+    assert validity(before, before) == []
+    assert advice(before | {"governors": ["performance"]}, profile) == []
+    assert advice(before | {"governors": []}, profile) == []
+    assert (
+        "governors are powersave and schedutil;"
+        in advice(before | {"governors": ["powersave", "schedutil"]}, profile)[0]
+    )
 
 
 def test_a_counter_that_grew_is_a_reason(tmp_path: Path) -> None:

@@ -1,0 +1,238 @@
+"""Measuring: every row in several fresh processes, and the rows in turns, so that drift of the machine touches all."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgefer.bench.latency import Plan, Progress, percentiles, summarise
+from edgefer.bench.rows import Measurement, Round, Step, Sustained
+from edgefer.bench.subjects import Subject, drawn_faces, drawn_frames
+from edgefer.bundle import Bundle
+from edgefer.errors import EngineError
+from edgefer.runtime.pipeline import STAGES
+
+START_TIMEOUT_S = 300.0
+"""For a round's start, over the seconds that it measures."""
+START_S = 0.7
+"""What the start of a round is taken to last, for the progress bar alone."""
+STEPS = 120
+"""Parts that a sustained run is told in, at most."""
+TICK_S = 0.25
+
+Windows = tuple[tuple[float, float], ...]
+"""When the runs of each round were timed, by time.monotonic()."""
+
+
+@dataclass
+class _Rounds:
+    """What the rounds of one row gave so far."""
+
+    rounds: list[Round] = field(default_factory=list)
+    times: list[npt.NDArray[np.float64]] = field(default_factory=list)
+    """Milliseconds of every run."""
+    stages: list[npt.NDArray[np.float64]] = field(default_factory=list)
+    answers: list[dict[str, Any]] = field(default_factory=list)
+    windows: list[tuple[float, float]] = field(default_factory=list)
+
+
+def measure(
+    bundle: Bundle,
+    subjects: Sequence[Subject],
+    plan: Plan,
+    progress: Progress | None = None,
+) -> list[tuple[Measurement, Windows]]:
+    """Measure every subject at batch 1 on drawn pictures, as the plan says; return each with when it was timed.
+
+    Raises EngineError when a round fails.
+    """
+    found = [_Rounds() for _ in subjects]
+    total = plan.rounds * len(subjects)
+    with _workplace(bundle, subjects) as place:
+        for number in range(plan.rounds):
+            for index, (subject, so_far) in enumerate(zip(subjects, found, strict=True)):
+                done = number * len(subjects) + index
+                tick = _part(progress, done, total, START_S + plan.warmup_seconds + plan.round_seconds)
+                _add_round(so_far, place.run(subject, tick, plan=plan))
+    if progress is not None:
+        progress(100 * total, 100 * total)
+    return [(_measurement(s, so_far), tuple(so_far.windows)) for s, so_far in zip(subjects, found, strict=True)]
+
+
+def sustain(bundle: Bundle, subject: Subject, seconds: float, progress: Progress | None = None) -> Sustained:
+    """Run one model without a pause and compare the last minute with the first, or thirds where it is shorter.
+
+    Raises EngineError when it fails.
+    """
+    with _workplace(bundle, [subject]) as place:
+        answer = place.run(subject, _part(progress, 0, 1, seconds + START_S), sustained=seconds)
+    if progress is not None:
+        progress(100, 100)
+    ms = answer["times"]
+    ends = np.cumsum(ms) / 1000
+    length = float(ends[-1])
+    window = min(60.0, length / 3)
+    steps = []
+    for part in np.array_split(np.arange(len(ms)), min(STEPS, len(ms))):
+        p50, p99 = percentiles(ms[part], (50, 99))
+        steps.append(Step(float(ends[part[len(part) // 2]]), len(part), p50, p99))
+    return Sustained(
+        engine=subject.engine,
+        artifact=answer["artifact"],
+        precision=subject.precision,
+        threads=subject.threads,
+        seconds=length,
+        runs=len(ms),
+        window_s=window,
+        first_p50=float(np.median(ms[ends <= window])),
+        last_p50=float(np.median(ms[ends >= length - window])),
+        steps=tuple(steps),
+    )
+
+
+class _Workplace:
+    """A temporary folder with the pictures, in which rounds run."""
+
+    def __init__(self, bundle: Bundle, folder: Path) -> None:
+        self._bundle = bundle
+        self._folder = folder
+
+    def pictures(self, subject: Subject) -> Path:
+        """Return the file of the pictures for a subject; they are drawn at the first call."""
+        path = self._folder / ("faces.npy" if subject.faces is None else f"frames-{subject.faces}.npy")
+        if not path.exists():
+            np.save(path, drawn_faces(self._bundle) if subject.faces is None else drawn_frames(subject.faces))
+        return path
+
+    def run(
+        self, subject: Subject, tick: Callable[[float], None], plan: Plan | None = None, sustained: float | None = None
+    ) -> dict[str, Any]:
+        """Run one round; return its answer with `times` (ms, float64 [n]), `stages` and `window`.
+
+        Raises EngineError when it fails or does not end.
+        """
+        times, stages = self._folder / "times.npy", self._folder / "stages.npy"
+        task = {
+            "subject": asdict(subject),
+            "bundle": str(self._bundle.path),
+            "pictures": str(self.pictures(subject)),
+            "times": str(times),
+            "stages": str(stages),
+            "plan": None if plan is None else asdict(plan),
+            "sustained": sustained,
+        }
+        seconds = sustained if plan is None else plan.warmup_seconds + plan.round_seconds
+        answer = _child(subject, task, START_TIMEOUT_S + 20 * (seconds or 0), tick)
+        answer["times"] = np.load(times) / 1e6
+        answer["stages"] = np.load(stages) if subject.scope == "pipeline" else None
+        now = time.monotonic()
+        answer["window"] = (now - answer["seconds"], now)
+        return answer
+
+
+@contextlib.contextmanager
+def _workplace(bundle: Bundle, subjects: Sequence[Subject]) -> Iterator[_Workplace]:
+    with tempfile.TemporaryDirectory(prefix="edgefer-bench-") as folder:
+        place = _Workplace(bundle, Path(folder))
+        for subject in subjects:
+            place.pictures(subject)
+        yield place
+
+
+def _child(subject: Subject, task: dict[str, Any], timeout: float, tick: Callable[[float], None]) -> dict[str, Any]:
+    # This process's own path list: the other one finds the same packages, and none that lie in the current directory.
+    code = f"import sys; sys.path[:] = {sys.path!r}; from edgefer.bench import child; child.main()"
+    begin = time.monotonic()
+    what = f"{subject.engine} {subject.precision}"
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-c", code, json.dumps(task)], stdin=subprocess.DEVNULL, stdout=out, stderr=errors
+            )
+        except OSError as error:
+            raise EngineError(f"{what}: a round could not be started: {error}") from error
+        try:
+            while process.poll() is None:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(TICK_S)
+                tick(time.monotonic() - begin)
+                if time.monotonic() - begin > timeout:
+                    raise EngineError(f"{what}: a round did not end within {timeout:.0f} s; is the machine overloaded?")
+        finally:
+            process.kill()
+            process.wait()
+        said = errors if process.returncode else out
+        said.seek(max(0, said.seek(0, 2) - 10_000))
+        lines = said.read().decode("utf-8", errors="replace").strip().splitlines()
+    if process.returncode or not lines:
+        raise EngineError(
+            f"{what}: a round ended with {process.returncode}: {lines[-1][:300] if lines else 'it said nothing'}"
+        )
+    answer: dict[str, Any] = json.loads(lines[-1])
+    return answer
+
+
+def _part(progress: Progress | None, done: int, total: int, seconds: float) -> Callable[[float], None]:
+    """Return what tells `progress`, in hundredths of a round, that round `done` of `total` has gone on so long."""
+
+    def tick(elapsed: float) -> None:
+        if progress is not None:
+            progress(100 * done + min(99, int(100 * elapsed / seconds)), 100 * total)
+
+    return tick
+
+
+def _add_round(so_far: _Rounds, answer: dict[str, Any]) -> None:
+    ms = answer["times"]
+    so_far.times.append(ms)
+    so_far.answers.append(answer)
+    so_far.windows.append(answer["window"])
+    if answer["stages"] is not None:
+        so_far.stages.append(answer["stages"])
+    so_far.rounds.append(
+        Round(
+            runs=len(ms),
+            p50=float(np.median(ms)),
+            mean=float(ms.mean()),
+            **{key: answer[key] for key in ("load_ms", "first_ms", "base_mib", "peak_mib")},
+        )
+    )
+
+
+def _measurement(subject: Subject, so_far: _Rounds) -> Measurement:
+    first = so_far.answers[0]
+    ms = np.concatenate(so_far.times)
+    pipeline = subject.scope == "pipeline"
+    return Measurement(
+        scope=subject.scope,
+        engine=subject.engine,
+        **{key: first[key] for key in ("engine_version", "provider", "provider_wanted", "artifact", "bytes")},
+        precision=subject.precision,
+        threads=subject.threads,
+        latency=summarise(ms, sum(a["seconds"] for a in so_far.answers)),
+        rounds=tuple(so_far.rounds),
+        faces=subject.faces,
+        faces_found=float(np.mean([a["faces_found"] for a in so_far.answers])) if pipeline else None,
+        detector=subject.detector,
+        stages_ms=_stages(np.concatenate(so_far.stages)) if pipeline else None,
+    )
+
+
+def _stages(ms: npt.NDArray[np.float64]) -> dict[str, dict[str, float]]:
+    """Return p50 and p99 of each column of float64 [n, stages]."""
+    result = {}
+    for name, column in zip((*STAGES, "emit"), ms.T, strict=True):
+        p50, p99 = percentiles(column, (50, 99))
+        result[name] = {"p50": p50, "p99": p99}
+    return result

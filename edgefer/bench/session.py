@@ -1,0 +1,177 @@
+"""One benchmark session: what is asked for, measured between two looks at the machine while it is watched."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+from edgefer.bench import noise, trace
+from edgefer.bench.accuracy import evaluate
+from edgefer.bench.environment import advice, snapshot, validity
+from edgefer.bench.latency import Plan, Progress
+from edgefer.bench.record import BenchRecord
+from edgefer.bench.rounds import Windows, measure, sustain
+from edgefer.bench.rows import SCOPES, Measurement, Score, identity
+from edgefer.bench.subjects import Subject, models, pipelines
+from edgefer.bundle import Bundle
+from edgefer.devices.description import DeviceProfile
+from edgefer.devices.power import PowerMeter
+from edgefer.runtime.engines import installed_engines, load, open_engine
+from edgefer.train.data import Dataset
+
+Bar = Callable[[str], AbstractContextManager[Progress]]
+"""A progress bar with a label."""
+
+DETECTOR = "haar"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be measured; what is left out is chosen as the device and the bundle allow."""
+
+    plan: Plan
+    scopes: tuple[str, ...] = SCOPES
+    engines: tuple[str, ...] = ()
+    """Without: every installed one that has an artifact."""
+    precision: str | None = None
+    """Without: all."""
+    threads: tuple[int, ...] = ()
+    """Without: 1 and all, or with a quick plan the device's own number."""
+    sustained: float | None = None
+    """Seconds to run the preferred model without a pause."""
+
+
+@dataclass(frozen=True)
+class Preferred:
+    """What the device runs unasked, which the pipeline and the sustained run are measured with."""
+
+    engine: str
+    precision: str
+    threads: int
+    providers: tuple[str, ...] = ()
+
+
+def take(
+    bundle: Bundle,
+    here: DeviceProfile,
+    preferred: Preferred,
+    wanted: Wanted,
+    command: str,
+    bar: Bar,
+    faces: tuple[str, Dataset] | None = None,
+    root: Path = Path("/"),
+) -> BenchRecord:
+    """Measure and return the record; `here` is this machine's profile, `faces` a split's name and its labelled faces.
+
+    Raises EngineError, MissingDependencyError or BundleError when something cannot be run. `root` is where /proc and
+    /sys are looked for.
+    """
+    before = snapshot(here, root)
+    meter = PowerMeter(here, root)
+    idle = trace.idle_watts(meter)
+    begun = noise.begin(root)
+    with trace.Sampler(here, root, meter) as sampler:
+        with bar("Measuring") as progress:
+            timed = measure(bundle, subjects_of(bundle, here, preferred, wanted), wanted.plan, progress)
+        sustained = None
+        if wanted.sustained is not None:
+            alone = Subject("model", preferred.engine, preferred.precision, preferred.threads, preferred.providers)
+            with bar("Sustained load") as progress:
+                sustained = sustain(bundle, alone, wanted.sustained, progress)
+    load = noise.end(begun, root=root)
+    after = snapshot(here, root)
+    rows = tuple(_with_power(row, windows, sampler) for row, windows in timed)
+    return BenchRecord(
+        command=command,
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        device=here.name,
+        environment={"before": before, "after": after},
+        bundle=identity(bundle),
+        measurements=rows,
+        quick=wanted.plan.quick,
+        invalid_reasons=tuple(validity(before, after, sampler.trace.throttled)),
+        noisy_reasons=tuple(_noisy(load, rows)),
+        notes=tuple(advice(before, here)),
+        sustained=sustained,
+        scores=_scores(bundle, rows, here.threads, preferred.providers, faces, bar) if faces is not None else (),
+        trace=sampler.trace,
+        idle_watts=idle,
+    )
+
+
+def runnable(bundle: Bundle, names: Sequence[str]) -> list[str]:
+    """Return the engines of `names` for which the bundle has an artifact."""
+    formats = {a.format for a in bundle.artifacts}
+    return [name for name in names if load(name).FORMAT in formats]
+
+
+def subjects_of(bundle: Bundle, here: DeviceProfile, preferred: Preferred, wanted: Wanted) -> list[Subject]:
+    """Return the rows that a session measures; raises EngineError when there is nothing to measure."""
+    found = []
+    if "model" in wanted.scopes:
+        names = wanted.engines or runnable(bundle, installed_engines())
+        every = (here.threads,) if wanted.plan.quick else tuple(sorted({1, os.cpu_count() or 1}))
+        precisions = None if wanted.precision is None else [wanted.precision]
+        found += models(bundle, names, precisions, wanted.threads or every, preferred.providers)
+    if "pipeline" in wanted.scopes:
+        found += pipelines(preferred.engine, preferred.precision, preferred.threads, DETECTOR, preferred.providers)
+    return found
+
+
+def _with_power(row: Measurement, windows: Windows, sampler: trace.Sampler) -> Measurement:
+    """Return the row with the board's watts while it was timed, where the board tells."""
+    parts = [(e - s, trace.mean_watts(sampler.trace, s - sampler.started, e - sampler.started)) for s, e in windows]
+    known = [(seconds, watts) for seconds, watts in parts if watts is not None]
+    if not known:
+        return row
+    watts = sum(s * w for s, w in known) / sum(s for s, _ in known)
+    return replace(row, watts=watts, joules=watts * row.latency.seconds / row.latency.runs)
+
+
+def _noisy(load: noise.Load, rows: Sequence[Measurement]) -> list[str]:
+    """Return why the figures are noisy: what else was busy, then the rows whose rounds disagree."""
+    reasons = noise.busy(load)
+    for row in rows:
+        reason = noise.scattered([r.p50 for r in row.rounds])
+        if reason is not None:
+            faces = "" if row.faces is None else f", {row.faces} face{'' if row.faces == 1 else 's'}"
+            threads = "" if row.threads == 1 else f", {row.threads} threads"
+            reasons.append(f"{row.engine} {row.precision}{threads}{faces}: {reason}")
+    return reasons
+
+
+def _scores(
+    bundle: Bundle,
+    rows: Sequence[Measurement],
+    threads: int,
+    providers: Sequence[str],
+    faces: tuple[str, Dataset],
+    bar: Bar,
+) -> tuple[Score, ...]:
+    """Return the accuracy of every artifact in every engine that was measured."""
+    split, data = faces
+    found = []
+    for engine, precision in dict.fromkeys((row.engine, row.precision) for row in rows):
+        loaded = open_engine(bundle, engine, precision, threads, providers)
+        try:
+            with bar(f"Evaluating {loaded.artifact.path} in {engine}") as progress:
+                result = evaluate(bundle, data, loaded, split, progress)
+        finally:
+            loaded.engine.close()
+        found.append(
+            Score(
+                engine=engine,
+                artifact=loaded.artifact.path,
+                precision=precision,
+                split=split,
+                data=result.data,
+                n=result.accuracy.n,
+                accuracy=result.accuracy.accuracy,
+                ci95=result.accuracy.ci95,
+            )
+        )
+    return tuple(found)

@@ -1,0 +1,85 @@
+"""What a benchmark measures: an artifact in an engine, alone or in the whole pipeline, and the pictures for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from edgefer import cartoon
+from edgefer.bundle import PRECISIONS, Bundle
+from edgefer.errors import EngineError
+from edgefer.runtime import engines as runtimes
+
+Pixels = npt.NDArray[np.uint8]
+
+FACES = (0, 1, 3)
+"""Faces in a frame, in turn."""
+FRAMES = 60
+"""Frames that are drawn for a measurement; they are shown again and again."""
+SIZE = (640, 360)
+"""Width and height of a frame in pixels."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One row of a record before it is measured."""
+
+    scope: str
+    """`model`: one face crop at a time; `pipeline`: whole frames."""
+    engine: str
+    precision: str
+    threads: int
+    providers: tuple[str, ...] = ()
+    faces: int | None = None
+    """Faces drawn into each frame of a `pipeline`."""
+    detector: str | None = None
+    """Of a `pipeline`."""
+
+
+def models(
+    bundle: Bundle,
+    engines: Sequence[str],
+    precisions: Sequence[str] | None,
+    threads: Sequence[int],
+    providers: Sequence[str] = (),
+) -> list[Subject]:
+    """Return a subject for every engine × precision × threads that the bundle has an artifact for.
+
+    Raises EngineError for an unknown engine, or when nothing is left.
+    """
+    found = []
+    for engine in engines:
+        has = {a.precision for a in bundle.artifacts if a.format == runtimes.load(engine).FORMAT}
+        wanted = [p for p in PRECISIONS if p in has and (precisions is None or p in precisions)]
+        found += [Subject("model", engine, p, n, tuple(providers)) for p in wanted for n in threads]
+    if not found:
+        raise EngineError(
+            f"{bundle.path} has nothing to measure for {', '.join(engines)} in {', '.join(precisions or PRECISIONS)};"
+            f" make it with: edgefer export {bundle.path} --int8"
+        )
+    return found
+
+
+def pipelines(engine: str, precision: str, threads: int, detector: str, providers: Sequence[str] = ()) -> list[Subject]:
+    """Return a subject for each number of faces."""
+    return [Subject("pipeline", engine, precision, threads, tuple(providers), n, detector) for n in FACES]
+
+
+def drawn_faces(bundle: Bundle, per_class: int = 8, seed: int = 0) -> Pixels:
+    """Return drawn faces as the bundle's model takes them: uint8 [n, size, size, 1]."""
+    images, _ = cartoon.dataset(per_class, seed)
+    return np.stack([bundle.preprocess(image) for image in images])
+
+
+def drawn_frames(faces: int, frames: int = FRAMES, seed: int = 0) -> Pixels:
+    """Return drawn frames uint8 BGR [n, h, w, 3] of `SIZE`; with 0 faces, an empty room with changing grain."""
+    if faces:
+        return np.stack([image for image, _ in cartoon.clip(frames, SIZE, faces=faces, seed=seed)])
+    width, height = SIZE
+    rng = np.random.default_rng(seed)
+    wall = np.linspace(210, 140, height)[:, None, None] - 18 * np.linspace(-1, 1, width)[None, :, None] ** 2
+    noisy = [(wall + rng.normal(0, 1.2, (height, width, 3))).clip(0, 255).astype(np.uint8) for _ in range(frames)]
+    return np.stack(noisy)
