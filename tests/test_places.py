@@ -9,12 +9,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from edgefer import places
+from edgefer.cli import cli
 from edgefer.commands._notice import show_once
 from edgefer.devices.catalogue import config_folder
-from edgefer.devices.profile import describe_all, profile_names
+from edgefer.devices.profile import describe_all, load_profile, profile_names
+from edgefer.doctor import Patient, board
 from edgefer.errors import DetectorError
 from edgefer.runtime import models
 
@@ -94,6 +98,36 @@ def test_without_a_home_the_notice_is_said_each_time(homeless: None, capsys: pyt
     for _ in range(2):
         show_once()
         assert "AI Act, Article 5" in capsys.readouterr().err
+
+
+def test_without_a_home_the_doctor_looks_at_the_disk_of_the_working_folder(
+    tmp_path: Path, homeless: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def looked_at() -> list[str]:
+        checks = list(board.disk(Patient(load_profile("generic"), root=tmp_path)))
+        assert not [check for check in checks if "GiB free at" not in check.found]
+        return [check.found.rpartition(" at ")[2] for check in checks]
+
+    assert looked_at() == [str(Path.cwd())]
+    monkeypatch.setenv("EDGEFER_CACHE_DIR", str(tmp_path))
+    assert looked_at() == [str(Path.cwd()), str(tmp_path / "models")]
+
+
+def test_without_a_home_every_model_is_missing(homeless: None) -> None:
+    listed = CliRunner().invoke(cli, ["models", "list", "--json"])
+    assert listed.exit_code == 0, listed.output
+    assert {(model["state"], model["path"]) for model in json.loads(listed.stdout)} == {("missing", None)}
+
+
+def test_without_a_home_a_csv_is_read_and_not_kept(tmp_path: Path, homeless: None) -> None:
+    from edgefer.train import data, kept
+
+    path = tmp_path / "fer2013.csv"
+    path.write_text(f"emotion,pixels,Usage\n3,{' '.join(['7'] * 48 * 48)},Training\n")
+    for _ in range(2):
+        assert data.read(path)["train"].labels.tolist() == [3]
+    kept.store("some", one=np.arange(3))
+    assert kept.load("some") is None
 
 
 def test_the_commands_work_without_a_home() -> None:

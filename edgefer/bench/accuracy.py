@@ -14,9 +14,6 @@ from edgefer import metrics
 from edgefer.bench.answers import answers, digest
 from edgefer.bench.evaluation import Against
 from edgefer.bench.evaluation import Evaluation as Evaluation
-from edgefer.bench.evaluation_text import as_text as as_text
-from edgefer.bench.evaluation_text import class_rows as class_rows
-from edgefer.bench.evaluation_text import confusion_png as confusion_png
 from edgefer.bench.latency import Progress
 from edgefer.bench.rows import identity
 from edgefer.bench.voted import voted

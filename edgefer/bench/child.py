@@ -1,8 +1,9 @@
 """One round of a benchmark, in a process of its own: load, the first run, warm-up, timed runs, memory.
 
-`python -c "…; child.main()" TASK` reads a JSON object, writes the times to a file that it names, and answers with a
-line of JSON on standard output. What it is asked is in rounds.py. It has imported NumPy and edgefer, but no runtime,
-when its clock starts; the files have just been read by the process that asks, so what a slow SD card adds is not in it.
+`python -c "…; child.main()" TASK` reads a JSON object, and writes times and answer to files that it names. What it is
+asked is in rounds.py. It has imported NumPy, OpenCV and edgefer, but no runtime, when its clock starts; the files have
+just been read by the process that asks, so what a slow SD card adds is not in it. It ends when its standard input does:
+then nobody waits for it any more.
 
 Scope `pipeline` is a frame through detector, tracker, preprocessing, model and smoothing to a line of JSON, that of
 `edgefer run --json`. Capture is not in it: a camera has its own pace, and drawn frames lie ready in memory.
@@ -15,15 +16,20 @@ import json
 import os
 import re
 import sys
+import threading
 import time
+from array import array
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from edgefer import cartoon
-from edgefer.bench.latency import Nanoseconds, Plan, time_for, time_runs
+from edgefer.bench.latency import Plan, time_runs
+from edgefer.bench.steady import run_steadily
 from edgefer.bench.subjects import Pixels, Subject
 from edgefer.bundle import Bundle, open_bundle
 from edgefer.runtime.detectors import open_detector
@@ -33,11 +39,10 @@ from edgefer.runtime.pipeline import STAGES, Pipeline
 from edgefer.runtime.sinks.jsonl import JsonLines
 from edgefer.runtime.tracker import Tracker
 
-EMIT = "emit"
-
 
 def main() -> None:
     """Do what `sys.argv[1]` asks for and answer."""
+    threading.Thread(target=_end_with_the_input, daemon=True).start()
     task = json.loads(sys.argv[1])
     subject = Subject(**{**task["subject"], "providers": tuple(task["subject"]["providers"])})
     bundle = open_bundle(Path(task["bundle"]))
@@ -53,8 +58,7 @@ def main() -> None:
     ready = time.perf_counter_ns()
     call()
     first = time.perf_counter_ns()
-    times, seconds = _times(call, task)
-    np.save(task["times"], times)
+    measured = _sustained(call, task) if task["plan"] is None else _timed(call, task, frames)
     answer: dict[str, Any] = {
         "engine_version": loaded.engine.version,
         "provider": loaded.engine.provider,
@@ -65,12 +69,9 @@ def main() -> None:
         "first_ms": (first - ready) / 1e6,
         "base_mib": base,
         "peak_mib": memory_mib("VmHWM"),
-        "seconds": seconds,
+        **measured,
     }
-    if frames is not None:
-        frames.save(Path(task["stages"]), len(times))
-        answer["faces_found"] = frames.found(len(times))
-    sys.stdout.write("\n" + json.dumps(answer) + "\n")
+    Path(task["answer"]).write_text(json.dumps(answer))
 
 
 def memory_mib(field: str) -> float | None:
@@ -86,10 +87,25 @@ def memory_mib(field: str) -> float | None:
     return int(found[1]) / 1024 if found else None
 
 
-def _times(call: Callable[[], object], task: dict[str, Any]) -> tuple[Nanoseconds, float]:
-    if task["sustained"] is not None:
-        return time_for(call, 2, task["sustained"])
-    return time_runs(call, Plan(**task["plan"]))
+def _end_with_the_input() -> None:
+    """Wait, at no cost, for the end of the process that asked: even one that was killed closes its pipe."""
+    os.read(0, 1)
+    os._exit(1)
+
+
+def _timed(call: Callable[[], object], task: dict[str, Any], frames: _Frames | None) -> dict[str, Any]:
+    times, seconds = time_runs(call, Plan(**task["plan"]))
+    end = time.monotonic()  # the clock of the process that asks, too
+    np.save(task["times"], times)
+    found: dict[str, Any] = {"seconds": seconds, "begin": end - seconds, "end": end}
+    if frames is not None:
+        np.save(task["stages"], frames.stages(len(times)))
+        found["faces_found"] = frames.found(len(times))
+    return found
+
+
+def _sustained(call: Callable[[], object], task: dict[str, Any]) -> dict[str, Any]:
+    return {"steady": asdict(run_steadily(call, task["sustained"]))}
 
 
 def _faces(loaded: LoadedEngine, faces: Pixels) -> Callable[[], object]:
@@ -108,8 +124,9 @@ class _Frames:
         )
         self._frames = _endless(images)
         self._lines = JsonLines(open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - as long as the process
-        self._stages: list[dict[str, float]] = []
-        self._found: list[int] = []
+        # Flat arrays: dictionaries of a minute's frames would be some megabytes of the memory that is measured.
+        self._stages = array("d")
+        self._found = array("q")
 
     def __call__(self) -> None:
         frame = next(self._frames)
@@ -117,12 +134,12 @@ class _Frames:
         start = time.perf_counter_ns()
         self._lines.write(frame, result)
         emit = (time.perf_counter_ns() - start) / 1e6
-        self._stages.append({**result.stage_ms, EMIT: emit})
+        self._stages.extend([*(result.stage_ms[name] for name in STAGES), emit])
         self._found.append(len(result.faces))
 
-    def save(self, path: Path, runs: int) -> None:
-        """Write the stages of the last `runs` frames, float64 [n, stages] in milliseconds."""
-        np.save(path, np.array([[times[s] for s in (*STAGES, EMIT)] for times in self._stages[-runs:]]))
+    def stages(self, runs: int) -> npt.NDArray[np.float64]:
+        """Return the stages of the last `runs` frames and then `emit`, float64 [n, stages] in milliseconds."""
+        return np.frombuffer(self._stages).reshape(-1, len(STAGES) + 1)[-runs:]
 
     def found(self, runs: int) -> float:
         """Return the mean number of faces in the last `runs` frames."""

@@ -27,7 +27,7 @@ def snapshot(profile: DeviceProfile, root: Path = Path("/")) -> dict[str, Any]:
         "model": board.device_tree_model(root) or None,
         "cpu": board.cpu_name(root),
         "dot_product": board.dot_product(board.cpu_features(root)),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": cores(),
         "memory_mib": board.memory_mib(root),
         "kernel": platform.release(),
         "libc": " ".join(platform.libc_ver()).strip() or None,
@@ -41,6 +41,11 @@ def snapshot(profile: DeviceProfile, root: Path = Path("/")) -> dict[str, Any]:
         "throttled": _plain(board.throttled(profile)),
         "power_mode": board.power_mode(profile),
     }
+
+
+def cores() -> int:
+    """Return how many processors this process may run on, which can be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _plain(throttled: board.Throttled | None) -> dict[str, Any] | None:

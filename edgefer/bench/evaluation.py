@@ -218,14 +218,6 @@ def read_evaluations(path: Path) -> tuple[Evaluation, ...]:
         raise RecordError(f"{path} is nested too deeply to be an evaluation; {_figures.ADVICE}") from error
 
 
-def read_evaluation(path: Path) -> Evaluation:
-    """Read a file with a single evaluation; raises RecordError as `read_evaluations`, and when it holds several."""
-    found = read_evaluations(path)
-    if len(found) > 1:
-        raise RecordError(f"{path} holds {len(found)} evaluations, one is expected; evaluate without --all")
-    return found[0]
-
-
 def _bundle(entry: Fields) -> BundleIdentity:
     """Take the bundle's identity and the labels, which stand beside it once more."""
     bundle = BundleIdentity.from_dict(entry.take("bundle", dict))

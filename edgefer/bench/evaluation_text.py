@@ -77,10 +77,10 @@ def summary_rows(evaluations: Sequence[Evaluation]) -> list[list[str]]:
         if beside is None:
             row += ["", "", ""]
         else:
-            row += [f"{beside.mcnemar.difference:+.2f}", f"{beside.mcnemar.p:.2f}", f"{beside.same_label:.2%}"]
+            row += [f"{beside.mcnemar.difference:+.2f}", f"{beside.mcnemar.p:.2f}", f"{100 * beside.same_label:.2f} %"]
         row.append("" if e.votes is None else f"{e.votes.accuracy.accuracy:.4f}")
         r = e.robustness
-        rows.append(row + (["", ""] if r is None else [f"{r.mean:.3f}", f"{r.relative:.0%}"]))
+        rows.append(row + (["", ""] if r is None else [f"{r.mean:.3f}", f"{100 * r.relative:.0f} %"]))
     used = [any(row[i] for row in rows[1:]) for i in range(len(rows[0]))]
     return [[cell for cell, keep in zip(row, used, strict=True) if keep] for row in rows]
 
@@ -90,21 +90,21 @@ def _votes_text(votes: Voted) -> list[str]:
     low, high = a.ci95
     out = ", ".join(f"{name} {count:,}" for name, count in votes.left_out.items() if count)
     wrong = max(votes.wrong, 1)
+    parts = {"the model": votes.with_model, "the label": votes.with_label, "neither": votes.with_neither}
+    sides = ", with ".join(f"{name} on {n:,} ({100 * n / wrong:.0f} %)" for name, n in parts.items())
     return [
         f"by the majority of FER+'s votes: accuracy {a.accuracy:.4f}  (95 % interval {low:.4f}–{high:.4f}),"
         f" macro F1 {a.macro_f1:.4f}",
         f"{a.n:,} pictures, of which {votes.relabelled:,} have another label there"
         + (f"; left out: {out}" if out else ""),
-        f"of {votes.wrong:,} answers that are wrong by the data's label, the majority sides with the model on"
-        f" {votes.with_model:,} ({votes.with_model / wrong:.0%}), with the label on {votes.with_label:,}"
-        f" ({votes.with_label / wrong:.0%}), with neither on {votes.with_neither:,} ({votes.with_neither / wrong:.0%})",
+        f"of {votes.wrong:,} answers that are wrong by the data's label, the majority sides with {sides}",
     ]
 
 
 def _robustness_text(found: Robustness) -> list[str]:
     return [
         f"robustness: {found.n:,} pictures, clean {found.clean:.4f}; spoilt {found.mean:.4f} on average,"
-        f" {found.relative:.0%} of it",
+        f" {100 * found.relative:.0f} % of it",
         *aligned(robustness.table(found), left=2),
     ]
 

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from edgefer import files
-from edgefer.bench._fields import Fields, date, refuse_not_finite, texts
+from edgefer.bench._fields import Fields, date, refuse_not_finite, short, texts
 from edgefer.bench.counted import Emulation, Emulator, Estimate
 from edgefer.bench.rows import BundleIdentity, Measurement, Score, Sustained
 from edgefer.bench.trace import Trace
@@ -107,7 +108,7 @@ class BenchRecord:
         schema = entry.take("schema", int)
         if schema != SCHEMA:
             advice = "install a newer edgefer" if schema > SCHEMA else "measure again"
-            raise RecordError(f"schema is {schema}, this version reads {SCHEMA}; {advice}")
+            raise RecordError(f"schema is {short(schema)}, this version reads {SCHEMA}; {advice}")
         kind = entry.choice("kind", KINDS)
         reasons = tuple(texts(entry.take("invalid_reasons", list), "invalid_reasons"))
         if entry.take("valid", bool) != (not reasons):
@@ -156,6 +157,18 @@ def _contents(entry: Fields, kind: str) -> dict[str, Any]:
             "bit_identical or instructions_per_inference is not that of the first emulation; was it changed by hand?"
         )
     return {"emulator": emulator, "emulations": emulations}
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Raise RecordError when no file can be made where the record is to be written: sooner than after the measuring."""
+    folder = path.parent
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise RecordError(f"cannot write {path}: {error.strerror or error}; choose another place") from error
 
 
 def write_record(record: BenchRecord, path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from edgefer import files, page
 from edgefer.bench.evaluation import Evaluation, evaluations_of, is_evaluation
@@ -16,6 +17,7 @@ from edgefer.bench.reporting.blocks import Block, Contents, Facts, Heading, Plot
 from edgefer.bench.reporting.contents import TITLE, blocks
 from edgefer.errors import RecordError
 
+T = TypeVar("T")
 LEFT_COLUMNS = frozenset(
     {
         "artifact",
@@ -39,6 +41,8 @@ LEFT_COLUMNS = frozenset(
 def read(paths: Sequence[Path]) -> tuple[list[BenchRecord], list[Evaluation]]:
     """Read files of either kind: what `edgefer bench --json` wrote, and what `edgefer evaluate --json` did.
 
+    What is given twice counts once.
+
     Raises RecordError for a file that is missing, too large, or neither.
     """
     records: list[BenchRecord] = []
@@ -54,7 +58,11 @@ def read(paths: Sequence[Path]) -> tuple[list[BenchRecord], list[Evaluation]]:
             raise RecordError(f"{path}: {error}") from error
         except RecursionError as error:
             raise RecordError(f"{path} is nested too deeply to be a record; measure again") from error
-    return records, evaluations
+    return _once(records), _once(evaluations)
+
+
+def _once(things: Sequence[T]) -> list[T]:
+    return [thing for i, thing in enumerate(things) if thing not in things[:i]]
 
 
 def write_report(records: Sequence[BenchRecord], path: Path, evaluations: Sequence[Evaluation] = ()) -> None:
@@ -115,7 +123,7 @@ def _md_block(block: Block) -> str:
     if isinstance(block, Facts):
         return "\n".join(f"- {_md(name)}: {_md(value)}" for name, value in block.facts)
     if isinstance(block, Plot):
-        return "" if block.instead is None else _md_block(block.instead)
+        return "" if block.instead is None else f"{_md(block.title)}:\n\n{_md_block(block.instead)}"
     return _md_table(block)
 
 

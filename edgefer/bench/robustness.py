@@ -188,8 +188,8 @@ def table(found: Robustness) -> list[list[str]]:
     for row in found.rows:
         strengths = f"{', '.join(f'{level.strength:g}' for level in row.levels)} {row.unit}"
         cells = [f"{level.accuracy:.3f}" for level in row.levels] + [""] * (most - len(row.levels))
-        rows.append([row.name, strengths, *cells, f"{row.mean:.3f}", f"{found.part(row.mean):.0%}"])
-    rows.append(["all", "", *[""] * most, f"{found.mean:.3f}", f"{found.relative:.0%}"])
+        rows.append([row.name, strengths, *cells, f"{row.mean:.3f}", f"{100 * found.part(row.mean):.0f} %"])
+    rows.append(["all", "", *[""] * most, f"{found.mean:.3f}", f"{100 * found.relative:.0f} %"])
     return rows
 
 

@@ -27,8 +27,6 @@ START_TIMEOUT_S = 300.0
 """For a round's start, over the seconds that it measures."""
 START_S = 0.7
 """What the start of a round is taken to last, for the progress bar alone."""
-STEPS = 120
-"""Parts that a sustained run is told in, at most."""
 TICK_S = 0.25
 
 Windows = tuple[tuple[float, float], ...]
@@ -79,25 +77,15 @@ def sustain(bundle: Bundle, subject: Subject, seconds: float, progress: Progress
         answer = place.run(subject, _part(progress, 0, 1, seconds + START_S), sustained=seconds)
     if progress is not None:
         progress(100, 100)
-    ms = answer["times"]
-    ends = np.cumsum(ms) / 1000
-    length = float(ends[-1])
-    window = min(60.0, length / 3)
-    steps = []
-    for part in np.array_split(np.arange(len(ms)), min(STEPS, len(ms))):
-        p50, p99 = percentiles(ms[part], (50, 99))
-        steps.append(Step(float(ends[part[len(part) // 2]]), len(part), p50, p99))
+    steady = answer["steady"]
+    steps = tuple(Step(**step) for step in steady.pop("steps"))
     return Sustained(
         engine=subject.engine,
         artifact=answer["artifact"],
         precision=subject.precision,
         threads=subject.threads,
-        seconds=length,
-        runs=len(ms),
-        window_s=window,
-        first_p50=float(np.median(ms[ends <= window])),
-        last_p50=float(np.median(ms[ends >= length - window])),
-        steps=tuple(steps),
+        steps=steps,
+        **steady,
     )
 
 
@@ -118,47 +106,59 @@ class _Workplace:
     def run(
         self, subject: Subject, tick: Callable[[float], None], plan: Plan | None = None, sustained: float | None = None
     ) -> dict[str, Any]:
-        """Run one round; return its answer with `times` (ms, float64 [n]), `stages` and `window`.
+        """Run one round of a plan, or a sustained one; return its answer, of a plan with `times` (ms, float64 [n]).
 
-        Raises EngineError when it fails or does not end.
+        For a pipeline `stages` are there too. Raises EngineError when it fails or does not end.
         """
-        times, stages = self._folder / "times.npy", self._folder / "stages.npy"
+        times, stages, answers = (self._folder / name for name in ("times.npy", "stages.npy", "answer.json"))
         task = {
             "subject": asdict(subject),
             "bundle": str(self._bundle.path),
             "pictures": str(self.pictures(subject)),
             "times": str(times),
             "stages": str(stages),
+            "answer": str(answers),
             "plan": None if plan is None else asdict(plan),
             "sustained": sustained,
         }
         seconds = sustained if plan is None else plan.warmup_seconds + plan.round_seconds
-        answer = _child(subject, task, START_TIMEOUT_S + 20 * (seconds or 0), tick)
-        answer["times"] = np.load(times) / 1e6
-        answer["stages"] = np.load(stages) if subject.scope == "pipeline" else None
-        now = time.monotonic()
-        answer["window"] = (now - answer["seconds"], now)
+        _child(subject, task, START_TIMEOUT_S + 20 * (seconds or 0), tick)
+        answer: dict[str, Any] = json.loads(answers.read_text())
+        if plan is not None:
+            answer["times"] = np.load(times) / 1e6
+            answer["stages"] = np.load(stages) if subject.scope == "pipeline" else None
         return answer
 
 
 @contextlib.contextmanager
 def _workplace(bundle: Bundle, subjects: Sequence[Subject]) -> Iterator[_Workplace]:
-    with tempfile.TemporaryDirectory(prefix="edgefer-bench-") as folder:
-        place = _Workplace(bundle, Path(folder))
-        for subject in subjects:
-            place.pictures(subject)
+    with contextlib.ExitStack() as stack:
+        try:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="edgefer-bench-"))
+            place = _Workplace(bundle, Path(folder))
+            for subject in subjects:
+                place.pictures(subject)
+        except OSError as error:
+            raise EngineError(
+                f"the pictures to measure with cannot be written ({error.strerror or error}); name a folder with"
+                " 150 MB of room in TMPDIR"
+            ) from error
         yield place
 
 
-def _child(subject: Subject, task: dict[str, Any], timeout: float, tick: Callable[[float], None]) -> dict[str, Any]:
+def _child(subject: Subject, task: dict[str, Any], timeout: float, tick: Callable[[float], None]) -> None:
+    """Run a round in a process of its own, which ends with this one whatever becomes of it."""
     # This process's own path list: the other one finds the same packages, and none that lie in the current directory.
     code = f"import sys; sys.path[:] = {sys.path!r}; from edgefer.bench import child; child.main()"
     begin = time.monotonic()
     what = f"{subject.engine} {subject.precision}"
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
+    with tempfile.TemporaryFile() as errors:
         try:
             process = subprocess.Popen(
-                [sys.executable, "-c", code, json.dumps(task)], stdin=subprocess.DEVNULL, stdout=out, stderr=errors
+                [sys.executable, "-c", code, json.dumps(task)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
             )
         except OSError as error:
             raise EngineError(f"{what}: a round could not be started: {error}") from error
@@ -171,16 +171,13 @@ def _child(subject: Subject, task: dict[str, Any], timeout: float, tick: Callabl
                     raise EngineError(f"{what}: a round did not end within {timeout:.0f} s; is the machine overloaded?")
         finally:
             process.kill()
-            process.wait()
-        said = errors if process.returncode else out
-        said.seek(max(0, said.seek(0, 2) - 10_000))
-        lines = said.read().decode("utf-8", errors="replace").strip().splitlines()
-    if process.returncode or not lines:
+            process.communicate()
+        errors.seek(max(0, errors.seek(0, 2) - 10_000))
+        lines = errors.read().decode("utf-8", errors="replace").strip().splitlines()
+    if process.returncode:
         raise EngineError(
             f"{what}: a round ended with {process.returncode}: {lines[-1][:300] if lines else 'it said nothing'}"
         )
-    answer: dict[str, Any] = json.loads(lines[-1])
-    return answer
 
 
 def _part(progress: Progress | None, done: int, total: int, seconds: float) -> Callable[[float], None]:
@@ -197,7 +194,7 @@ def _add_round(so_far: _Rounds, answer: dict[str, Any]) -> None:
     ms = answer["times"]
     so_far.times.append(ms)
     so_far.answers.append(answer)
-    so_far.windows.append(answer["window"])
+    so_far.windows.append((answer["begin"], answer["end"]))
     if answer["stages"] is not None:
         so_far.stages.append(answer["stages"])
     so_far.rounds.append(

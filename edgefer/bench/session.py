@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from edgefer.bench import noise, trace
 from edgefer.bench.accuracy import evaluate
-from edgefer.bench.environment import advice, snapshot, validity
+from edgefer.bench.environment import advice, cores, snapshot, validity
 from edgefer.bench.latency import Plan, Progress
 from edgefer.bench.record import BenchRecord
 from edgefer.bench.rounds import Windows, measure, sustain
@@ -20,7 +19,8 @@ from edgefer.bench.subjects import Subject, models, pipelines
 from edgefer.bundle import Bundle
 from edgefer.devices.description import DeviceProfile
 from edgefer.devices.power import PowerMeter
-from edgefer.runtime.engines import installed_engines, load, open_engine
+from edgefer.errors import EngineError
+from edgefer.runtime.engines import how_to_install, installed_engines, is_installed, load, open_engine
 from edgefer.train.data import Dataset
 
 Bar = Callable[[str], AbstractContextManager[Progress]]
@@ -77,13 +77,19 @@ def take(
     with trace.Sampler(here, root, meter) as sampler:
         with bar("Measuring") as progress:
             timed = measure(bundle, subjects_of(bundle, here, preferred, wanted), wanted.plan, progress)
+        busy = noise.busy(noise.end(begun, root=root))
+        between, slowed = snapshot(here, root), sampler.throttled
         sustained = None
         if wanted.sustained is not None:
+            begun = noise.begin(root)  # on its own: hours of quiet would hide what was busy in the minutes before
             alone = Subject("model", preferred.engine, preferred.precision, preferred.threads, preferred.providers)
             with bar("Sustained load") as progress:
                 sustained = sustain(bundle, alone, wanted.sustained, progress)
-    load = noise.end(begun, root=root)
+            busy += [f"sustained run: {reason}" for reason in noise.busy(noise.end(begun, root=root))]
     after = snapshot(here, root)
+    notes = advice(before, here)
+    if sustained is not None:  # heat is what it is for: it takes nothing from the rows that were measured before
+        notes += [f"sustained run: {reason}" for reason in validity(between, after, sorted(sampler.throttled - slowed))]
     rows = tuple(_with_power(row, windows, sampler) for row, windows in timed)
     return BenchRecord(
         command=command,
@@ -93,9 +99,9 @@ def take(
         bundle=identity(bundle),
         measurements=rows,
         quick=wanted.plan.quick,
-        invalid_reasons=tuple(validity(before, after, sampler.trace.throttled)),
-        noisy_reasons=tuple(_noisy(load, rows)),
-        notes=tuple(advice(before, here)),
+        invalid_reasons=tuple(validity(before, between, sorted(slowed))),
+        noisy_reasons=(*busy, *_scattered(rows)),
+        notes=tuple(notes),
         sustained=sustained,
         scores=_scores(bundle, rows, here.threads, preferred.providers, faces, bar) if faces is not None else (),
         trace=sampler.trace,
@@ -103,18 +109,24 @@ def take(
     )
 
 
-def runnable(bundle: Bundle, names: Sequence[str]) -> list[str]:
-    """Return the engines of `names` for which the bundle has an artifact."""
-    formats = {a.format for a in bundle.artifacts}
+def runnable(bundle: Bundle, names: Sequence[str], precision: str | None = None) -> list[str]:
+    """Return the engines of `names` for which the bundle has an artifact, in that precision if one is given."""
+    formats = {a.format for a in bundle.artifacts if precision is None or a.precision == precision}
     return [name for name in names if load(name).FORMAT in formats]
 
 
 def subjects_of(bundle: Bundle, here: DeviceProfile, preferred: Preferred, wanted: Wanted) -> list[Subject]:
-    """Return the rows that a session measures; raises EngineError when there is nothing to measure."""
+    """Return the rows that a session measures.
+
+    Raises EngineError when there is nothing to measure, or for an engine that was asked for and cannot run here.
+    """
+    for name in wanted.engines:
+        if not is_installed(name):
+            raise EngineError(f"the engine {name} is not installed: {how_to_install(name)}")
     found = []
     if "model" in wanted.scopes:
-        names = wanted.engines or runnable(bundle, installed_engines())
-        every = (here.threads,) if wanted.plan.quick else tuple(sorted({1, os.cpu_count() or 1}))
+        names = wanted.engines or runnable(bundle, installed_engines(), wanted.precision)
+        every = (here.threads,) if wanted.plan.quick else tuple(sorted({1, cores()}))
         precisions = None if wanted.precision is None else [wanted.precision]
         found += models(bundle, names, precisions, wanted.threads or every, preferred.providers)
     if "pipeline" in wanted.scopes:
@@ -132,9 +144,9 @@ def _with_power(row: Measurement, windows: Windows, sampler: trace.Sampler) -> M
     return replace(row, watts=watts, joules=watts * row.latency.seconds / row.latency.runs)
 
 
-def _noisy(load: noise.Load, rows: Sequence[Measurement]) -> list[str]:
-    """Return why the figures are noisy: what else was busy, then the rows whose rounds disagree."""
-    reasons = noise.busy(load)
+def _scattered(rows: Sequence[Measurement]) -> list[str]:
+    """Return which rows are noisy because their rounds disagree."""
+    reasons = []
     for row in rows:
         reason = noise.scattered([r.p50 for r in row.rounds])
         if reason is not None:

@@ -48,19 +48,26 @@ def models(
 ) -> list[Subject]:
     """Return a subject for every engine × precision × threads that the bundle has an artifact for.
 
-    Raises EngineError for an unknown engine, or when nothing is left.
+    Raises EngineError for an unknown engine, or one without such an artifact.
     """
-    found = []
+    found: list[Subject] = []
     for engine in engines:
         has = {a.precision for a in bundle.artifacts if a.format == runtimes.load(engine).FORMAT}
         wanted = [p for p in PRECISIONS if p in has and (precisions is None or p in precisions)]
+        if not wanted:
+            raise _nothing(bundle, engine, precisions)
         found += [Subject("model", engine, p, n, tuple(providers)) for p in wanted for n in threads]
     if not found:
-        raise EngineError(
-            f"{bundle.path} has nothing to measure for {', '.join(engines)} in {', '.join(precisions or PRECISIONS)};"
-            f" make it with: edgefer export {bundle.path} --int8"
-        )
+        raise _nothing(bundle, "the engines that are installed", precisions)
     return found
+
+
+def _nothing(bundle: Bundle, engine: str, precisions: Sequence[str] | None) -> EngineError:
+    has = ", ".join(f"{a.format} {a.precision}" for a in bundle.artifacts if a.format != "keras")
+    return EngineError(
+        f"{bundle.path} has nothing to measure for {engine} in {', '.join(precisions or PRECISIONS)}; it has: {has};"
+        f" make more with: edgefer export {bundle.path}"
+    )
 
 
 def pipelines(engine: str, precision: str, threads: int, detector: str, providers: Sequence[str] = ()) -> list[Subject]:

@@ -117,6 +117,11 @@ class Sampler:
             raise self._error
 
     @property
+    def throttled(self) -> frozenset[str]:
+        """What the firmware gave as reasons for slowing the device down until now."""
+        return frozenset(self._throttled.copy())
+
+    @property
     def trace(self) -> Trace:
         """What was seen; raises RuntimeError before the end of the `with` block."""
         if not self._points or self._thread.is_alive():

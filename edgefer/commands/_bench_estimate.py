@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
+from shlex import quote
 
 import click
 
+from edgefer.commands._measure import called
 from edgefer.commands._shared import print_json, print_table, say
 from edgefer.page import plain
 
@@ -49,7 +50,7 @@ def calibrate(measured: Path, emulated: Path, out: Path) -> None:
     )
     for note in found.notes:
         say(f"note: {plain(note)}")
-    say(f"calibration: {out}; next: edgefer bench estimate EMULATED.json --calibration {out}")
+    say(f"calibration: {out}; next: edgefer bench estimate EMULATED.json --calibration {quote(str(out))}")
 
 
 @click.command()
@@ -81,8 +82,7 @@ def estimate(emulated: Path, calibration: Path, json_file: Path | None) -> None:
     from edgefer.bench.estimate import read_calibration
     from edgefer.bench.record import read_record, write_record
 
-    command = " ".join(["edgefer", *sys.argv[1:]])
-    record = calculate(read_record(emulated), read_calibration(calibration), command)
+    record = calculate(read_record(emulated), read_calibration(calibration), called())
     if json_file == Path("-"):
         print_json(record.as_dict())
         return

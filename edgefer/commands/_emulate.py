@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgefer.commands._measure import labelled
+from edgefer.commands._measure import called, labelled
 from edgefer.commands._shared import say
 from edgefer.errors import EngineError
 
@@ -54,6 +53,8 @@ def emulate_record(
     from edgefer.bundle import open_bundle
     from edgefer.devices.profile import detect, load_profile
 
+    if split is not None and data is None:
+        raise click.UsageError("--split is of --data; name the labelled faces too")
     opened = open_bundle(bundle)
     here, target = detect(), load_profile(board)
     tasks = _tasks(opened, target, engines, precision)
@@ -62,7 +63,7 @@ def emulate_record(
     emulations = emulate(opened, board, tasks, pictures, say=say)
     return BenchRecord(
         kind="emulated",
-        command=" ".join(["edgefer", *sys.argv[1:]]),
+        command=called(),
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         device=target.name,
         environment={"before": before, "after": snapshot(here)},
@@ -90,9 +91,9 @@ def _tasks(bundle: Bundle, target: DeviceProfile, engines: Sequence[str], precis
             f" {how_to_install(missing[0])}"
         )
     can = [name for name in target.engines if name in DISTRIBUTIONS and is_installed(name)]
-    names = list(engines) or runnable(bundle, can)
     has = {a.precision for a in bundle.artifacts if a.format != "keras"}
     wanted = precision or (target.precision if target.precision in has else None)
+    names = list(engines) or runnable(bundle, can, wanted)
     subjects = models(bundle, names, None if wanted is None else [wanted], [1])
     return [Task(subject.engine, subject.precision) for subject in subjects]
 

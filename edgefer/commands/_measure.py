@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import shlex
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
@@ -37,6 +41,10 @@ def measure_record(
     from edgefer.bench.session import Wanted
     from edgefer.bundle import open_bundle
 
+    if split is not None and data is None:
+        raise click.UsageError("--split is of --data; name the labelled faces too")
+    if set(scopes) == {"pipeline"} and max(len(engines), len(threads)) > 1:
+        raise click.UsageError("scope pipeline takes one --engine and one --threads; measure each by itself")
     opened = open_bundle(bundle)
     faces = None if data is None else labelled(opened, data, split)
     wanted = Wanted(
@@ -47,7 +55,32 @@ def measure_record(
         threads=tuple(threads),
         sustained=sustained,
     )
-    return session(opened, device, wanted, " ".join(["edgefer", *sys.argv[1:]]), faces)
+    with ended_in_order():
+        return session(opened, device, wanted, called(), faces)
+
+
+def called() -> str:
+    """Return the command line as a shell takes it again; a byte that is no UTF-8 is printed as an escape."""
+    return shlex.join(["edgefer", *sys.argv[1:]]).encode("utf-8", "backslashreplace").decode()
+
+
+@contextlib.contextmanager
+def ended_in_order() -> Iterator[None]:
+    """Let SIGTERM and a terminal that closes end the block as Ctrl-C does, so that no process and no file is left.
+
+    A SIGHUP that is ignored stays so: that is what nohup does.
+    """
+
+    def end(number: int, _: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    numbers = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
+    previous = {number: signal.signal(number, end) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def session(

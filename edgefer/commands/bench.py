@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import click
@@ -35,6 +36,11 @@ class Bench(click.Command):
             formatter.write_dl([(f"edgefer bench {name}", text) for name, (_, text) in OTHERS.items()])
 
 
+def _each_once(context: click.Context, option: click.Parameter, values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the values without repetitions, which would be rows that nothing tells apart."""
+    return tuple(dict.fromkeys(values))
+
+
 @click.command(cls=Bench)
 @bundle_argument
 @click.option("--scope", "scopes", multiple=True, type=click.Choice(["model", "pipeline"]), help="[default: both]")
@@ -43,23 +49,29 @@ class Bench(click.Command):
     "engines",
     multiple=True,
     metavar="NAME",
-    help="May be given several times [default: every installed one]",
+    callback=_each_once,
+    help="May be given several times [default: every installed one]; scope pipeline and --sustained take the first"
+    " [default: the device's].",
 )
 @click.option(
-    "--precision", type=click.Choice(["int8", "fp16", "fp32", "dynamic"]), help="[default: all that the bundle has]"
+    "--precision",
+    type=click.Choice(["int8", "fp16", "fp32", "dynamic"]),
+    help="[default: all that the bundle has; for scope pipeline, --sustained and --emulate what the device prefers]",
 )
 @click.option(
     "--threads",
     "threads",
     multiple=True,
     type=click.IntRange(1, 256),
-    help="May be given several times [default: 1 and all]",
+    callback=_each_once,
+    help="May be given several times [default: 1 and all; with --quick the device's]; scope pipeline and --sustained"
+    " take the first [default: the device's].",
 )
 @device_option
 @click.option("--quick", is_flag=True, help="Seconds instead of minutes; the record says that it is quick.")
 @click.option(
     "--sustained",
-    type=click.FloatRange(3, 86_400),
+    type=click.IntRange(3, 86_400),
     metavar="SECONDS",
     help="Afterwards run the preferred model so long without a pause: does it stay as fast as it began?",
 )
@@ -106,8 +118,10 @@ def command(json_file: Path | None, emulate: str | None, faces: int | None, **wa
       edgefer bench compare before.json after.json --fail-if-slower 5%
       edgefer report pi5.json rpi4.json --out report.html
     """
-    from edgefer.bench.record import write_record
+    from edgefer.bench.record import refuse_unwritable, write_record
 
+    if json_file is not None and json_file != Path("-"):
+        refuse_unwritable(json_file)
     if emulate is None:
         if faces is not None:
             raise click.UsageError("--faces goes with --emulate; what is measured is drawn")
@@ -121,7 +135,7 @@ def command(json_file: Path | None, emulate: str | None, faces: int | None, **wa
     if json_file == Path("-"):
         print_json(record.as_dict())
         return
-    if json_file:
-        write_record(record, json_file)
-        say(f"record: {json_file}; next: edgefer report {json_file} --out report.html")
     print_record(record)
+    if json_file is not None:
+        write_record(record, json_file)
+        say(f"record: {json_file}; next: edgefer report {quote(str(json_file))} --out report.html")

@@ -99,6 +99,7 @@ def command(
       edgefer evaluate mine.edgefer --data faces/ --engine openvino --precision fp32 --png confusion.png
       edgefer evaluate mine.edgefer --data fer2013.csv --all --robustness --json > mine.json
     """
+    from edgefer import plugins
     from edgefer.bench import accuracy, evaluation_text
     from edgefer.bundle import open_bundle
 
@@ -106,6 +107,10 @@ def command(
         raise click.UsageError("--faces and --seed say which pictures are spoilt, and how; add --robustness")
     if everything and png:
         raise click.UsageError("--png draws a single artifact; leave out --all")
+    if png:
+        if png.suffix.lower() != ".png":
+            raise click.BadParameter(f"{png} must end in .png", param_hint="--png")
+        plugins.require("matplotlib", "report", "--png")  # said before minutes of work
     opened = open_bundle(bundle)
     profile = profile_for(device)
     with contextlib.ExitStack() as stack:
@@ -122,15 +127,26 @@ def command(
         if robust:
             for i, loaded in enumerate(engines):
                 found[i] = spoilt(opened, pictures, loaded, found[i], faces, seed or 0)
-    if png:
-        evaluation_text.confusion_png(found[0], png)
-        say(f"confusion matrix: {png}")
     if as_json:
         print_json([one.as_dict() for one in found] if everything else found[0].as_dict())
     elif everything:
         click.echo(evaluation_text.all_as_text(found))
     else:
         click.echo(evaluation_text.as_text(found[0]))
+    if png:  # after the figures, which are not lost when it cannot be written
+        draw(found[0], png)
+
+
+def draw(evaluation: Evaluation, png: Path) -> None:
+    """Draw the confusion matrix into a file; raises RecordError when it cannot be written."""
+    from edgefer.bench.evaluation_text import confusion_png
+    from edgefer.errors import RecordError
+
+    try:
+        confusion_png(evaluation, png)
+    except OSError as error:
+        raise RecordError(f"cannot write {png}: {error.strerror or error}") from error
+    say(f"confusion matrix: {png}")
 
 
 def open_all(bundle: Bundle, profile: DeviceProfile, engine: str | None, precision: str | None) -> list[LoadedEngine]:

@@ -81,8 +81,11 @@ def model_path(name: str) -> None:
 
 def _state(name: str) -> str:
     """Return `here`, `missing` or `wrong` (there is a file, and it is another)."""
+    from edgefer import places
     from edgefer.runtime import models
 
+    if places.cache() is None:
+        return "missing"
     try:
         return "missing" if models.read(models.find(name)) is None else "here"
     except DetectorError:

@@ -32,7 +32,7 @@ def command(records: tuple[Path, ...], out: Path) -> None:
     """
     from edgefer.bench.report import read, write_report
 
-    if out.suffix not in (".html", ".md"):
+    if out.suffix.lower() not in (".html", ".md"):
         raise click.BadParameter(f"{out} must end in .html or .md", param_hint="--out")
     measured, evaluations = read(records)
     write_report(measured, out, evaluations)

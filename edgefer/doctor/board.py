@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from edgefer import places
 from edgefer.devices import board
 from edgefer.doctor import Check, Patient
 from edgefer.runtime import models
@@ -120,7 +121,7 @@ def memory(patient: Patient) -> Check:
 
 def disk(patient: Patient) -> Iterator[Check]:
     """Yield how much space is left where recordings and downloads go."""
-    for folder in patient.folders or (Path.cwd(), models.folder()):
+    for folder in patient.folders or _written():
         existing = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
         free = shutil.disk_usage(existing).free // 2**20
         found = f"{free / 1024:.1f} GiB free at {folder}"
@@ -130,6 +131,13 @@ def disk(patient: Patient) -> Iterator[Check]:
             yield Check("disk", "warn", found, "make room before recording")
         else:
             yield Check("disk", "ok", found)
+
+
+def _written() -> Iterator[Path]:
+    """Yield the working folder, and where downloads go; without a home there is no such place."""
+    yield Path.cwd()
+    if places.cache() is not None:
+        yield models.folder()
 
 
 def _remedies(bits: tuple[str, ...]) -> str:

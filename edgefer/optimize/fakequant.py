@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from edgefer.errors import ExportError
+from edgefer.optimize.steps import in_steps
 from edgefer.train.network import Network, Node, to_keras
 
 KERNELS = {"Conv2D": "kernel", "DepthwiseConv2D": "depthwise_kernel", "Dense": "kernel"}
@@ -167,7 +168,8 @@ def get_ranges(model: Any, names: Collection[str]) -> dict[str, tuple[float, flo
 def to_tflite(model: Any, takes_pixels: bool) -> bytes:
     """Return a fake-quantised model with softmax as TFLite; it takes uint8 0–255, or float32 in [0, 1].
 
-    All is int8 up to the logits, and the softmax float32: XNNPACK has no int8 softmax.
+    All is int8 up to the logits, and the softmax float32, as XNNPACK has no int8 softmax; its probabilities are rounded
+    (see steps.py).
     """
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
@@ -177,7 +179,7 @@ def to_tflite(model: Any, takes_pixels: bool) -> bytes:
     converter = tf.lite.TFLiteConverter.from_concrete_functions([convert_variables_to_constants_v2(graph)])
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.inference_input_type = tf.uint8 if takes_pixels else tf.float32
-    return _with_softmax(converter.convert())
+    return in_steps(_with_softmax(converter.convert()))
 
 
 def _with_softmax(model: bytes) -> bytes:

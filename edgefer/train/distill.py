@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import tempfile
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgefer import files
 from edgefer.bundle import Artifact, Bundle, open_bundle
 from edgefer.errors import TrainError
-from edgefer.train import architectures, network, network_file
+from edgefer.train import architectures, kept, network, network_file
 from edgefer.train.recipe import Augmentation, Recipe
 
 BATCH = 256
@@ -87,12 +85,10 @@ def soft_labels(
     from edgefer.train.augment import Augment
 
     settings = dataclasses.replace(recipe.augmentation, erase=0.0, mixup=0.0, cutmix=0.0)
-    cache = _cache_file(teachers, images, recipe, settings)
-    try:
-        with cache.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return np.asarray(archive["answers"], np.float32)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # not there yet, or broken
-        pass
+    name = _cache_name(teachers, images, recipe, settings)
+    arrays = kept.load(name)
+    if arrays is not None and "answers" in arrays:
+        return np.asarray(arrays["answers"], np.float32)
     import keras
 
     augment = Augment(settings, recipe.seed)
@@ -109,11 +105,7 @@ def soft_labels(
             if progress:
                 progress(done, whole)
     result = np.asarray(total / recipe.distill.views, np.float32)
-    try:
-        with files.atomic(cache) as out:
-            np.savez(out, answers=result)
-    except OSError:  # a full or read-only cache costs time, not correctness
-        pass
+    kept.store(name, answers=result)
     return result
 
 
@@ -148,11 +140,10 @@ def _weights_of(bundle: Bundle) -> Artifact:
     )
 
 
-def _cache_file(
+def _cache_name(
     teachers: Sequence[Teacher], images: npt.NDArray[np.uint8], recipe: Recipe, settings: Augmentation
-) -> Path:
+) -> str:
     taught = [[t.sha256, t.order] for t in teachers], recipe.distill.views, recipe.distill.temperature
     digest = hashlib.sha256(json.dumps([*taught, dataclasses.asdict(settings), recipe.seed]).encode())
     digest.update(np.ascontiguousarray(images).data)
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "edgefer" / f"soft-labels-{digest.hexdigest()[:16]}.npz"
+    return f"soft-labels-{digest.hexdigest()[:16]}"

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
+from edgefer import toml
 from edgefer.train.architectures import Facts, facts
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 
 @dataclass(frozen=True)
@@ -68,7 +63,7 @@ class Entry:
 def listing() -> list[Entry]:
     """Return every architecture, sorted by name, without building any."""
     text = (resources.files(__package__) / "scores.toml").read_text(encoding="utf-8")
-    scores = {name: Score(**values) for name, values in tomllib.loads(text).items()}
+    scores = {name: Score(**values) for name, values in toml.parse(text).items()}
     return [Entry(name, known, scores.get(name)) for name, known in facts().items()]
 
 

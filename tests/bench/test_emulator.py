@@ -6,6 +6,7 @@ import ctypes
 import os
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -216,7 +217,8 @@ def left(folder: Path) -> list[str]:
 
 
 def test_a_failing_download_is_one_line_and_leaves_nothing(stand_ins: Path, tmp_path: Path) -> None:
-    script(stand_ins, "mmdebstrap", "echo 'I: trying'; echo 'E: cannot reach http://me:secret@mirror/debian'; exit 1")
+    said = "echo 'I: trying'; echo 'E: cannot reach http://me:secret@mirror/debian'; echo 'E: mmdebstrap failed to run'"
+    script(stand_ins, "mmdebstrap", f"{said}; exit 1")
     with pytest.raises(EmulatorError) as caught:
         prepare(BOARDS["rpi4"], None, tmp_path / "cache")
     assert str(caught.value) == (
@@ -240,6 +242,19 @@ def test_a_package_that_pip_cannot_get_is_one_line_and_leaves_nothing(
     with pytest.raises(EmulatorError, match=r"pip did not get ai-edge-litert==\S+ and numpy==\S+ for aarch64.*ERROR: "):
         prepare(BOARDS["rpi4"], "litert", tmp_path / "cache")
     assert [name.partition("-")[0] for name in left(tmp_path / "cache")] == ["debian", "edgefer"]
+
+
+def test_without_a_network_that_is_said_rather_than_that_there_is_no_such_package(
+    stand_ins: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script(stand_ins, "mmdebstrap", FAKE_DEBIAN)
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{port}/simple")
+    monkeypatch.setenv("PIP_RETRIES", "1")
+    with pytest.raises(EmulatorError, match=r"pip did not get ai-edge-litert.*cannot reach its package index"):
+        prepare(BOARDS["rpi4"], "litert", tmp_path / "cache")
 
 
 def test_a_plugin_that_does_not_compile_is_one_line(stand_ins: Path, tmp_path: Path) -> None:

@@ -84,6 +84,7 @@ def test_all_can_be_limited_and_is_a_row_each(faces: Path) -> None:
         (["--faces", "3"], "add --robustness"),
         (["--seed", "3"], "add --robustness"),
         (["--all", "--png", "x.png"], "leave out --all"),
+        (["--png", "x.jpg"], "must end in .png"),
         (["--robustness", "--faces", "0"], "--faces"),
         (["--robustness", "--seed", "-1"], "--seed"),
     ],
@@ -92,6 +93,18 @@ def test_options_that_would_do_nothing_are_refused(faces: Path, arguments: list[
     done = evaluate("--data", faces, *arguments)
     assert done.returncode == 2
     assert message in done.stderr
+
+
+def test_figures_are_not_lost_with_a_picture_that_cannot_be_written(faces: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="the report extra is not installed")
+    (tmp_path / "file").touch()
+    done = evaluate("--data", faces, "--engine", "litert", "--png", tmp_path / "file" / "x.png", "--json")
+    assert done.returncode == 1
+    assert f"cannot write {tmp_path / 'file' / 'x.png'}: " in done.stderr.splitlines()[-1]
+    assert json.loads(done.stdout)["n"] == 21
+    done = evaluate("--data", faces, "--engine", "litert", "--png", tmp_path / "new" / "x.png")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "new" / "x.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_what_cannot_be_done_is_one_line(faces: Path, votes: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,14 +22,13 @@ from edgefer.bench.evaluation import (
     Evaluation,
     evaluations_of,
     is_evaluation,
-    read_evaluation,
     read_evaluations,
 )
-from edgefer.bench.evaluation_text import all_as_text, as_text, summary_rows
+from edgefer.bench.evaluation_text import all_as_text, as_text, confusion_png, summary_rows
 from edgefer.bench.robustness import Level, Robustness, Row
 from edgefer.bench.rows import BundleIdentity
 from edgefer.bench.voted import voted
-from edgefer.errors import RecordError
+from edgefer.errors import MissingDependencyError, RecordError
 
 NAMES = ("happy", "sad", "neutral")
 PREPROCESS = {"size": 48, "margin": 0.0, "method": "grey-area-v1"}
@@ -81,11 +81,8 @@ def test_a_file_holds_one_or_a_list(tmp_path: Path) -> None:
     one, several = tmp_path / "one.json", tmp_path / "several.json"
     one.write_text(json.dumps(example().as_dict()))
     several.write_text(json.dumps([example(1).as_dict(), example(2, parts=False).as_dict()]))
-    assert read_evaluation(one) == example()
     assert read_evaluations(one) == (example(),)
     assert read_evaluations(several) == (example(1), example(2, parts=False))
-    with pytest.raises(RecordError, match=r"several\.json holds 2 evaluations, one is expected"):
-        read_evaluation(several)
 
 
 def test_a_file_can_be_told_from_a_record() -> None:
@@ -144,7 +141,7 @@ BROKEN = [
     (changed("bundle", "labels", value=["happy"]), "'labels' must be 2 or more different names"),
     (changed("bundle", "labels", 0, value="sad"), "'labels' must be 2 or more different names"),
     (changed("bundle", "name", value="\udcff"), "bundle: holds what no bundle has"),
-    (changed("bundle", "preprocess", value={"margin": float("inf")}), "bundle: holds what no bundle has"),
+    (changed("bundle", "preprocess", value={"margin": float("inf")}), "a number is inf"),
     (changed("votes", "n", value=7), "'confusion'"),
     (changed("votes", "wrong", value=1), "votes: 'wrong' is not the sum of its parts"),
     (changed("votes", "left_out", "unknown", value=1), "votes: .* left out are not 40"),
@@ -173,7 +170,7 @@ def test_what_is_broken_is_refused_with_its_reason(change: Callable[[Any], None]
     path = tmp_path / "evaluation.json"
     path.write_text(json.dumps(data))
     with pytest.raises(RecordError, match=message) as caught:
-        read_evaluation(path)
+        read_evaluations(path)
     assert "\n" not in str(caught.value)
     assert "evaluation.json" in str(caught.value)
 
@@ -197,7 +194,7 @@ def test_a_list_says_which_is_broken() -> None:
 def test_files_that_are_no_evaluations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "e.json"
     with pytest.raises(RecordError, match=r"cannot read .*e\.json: No such file.*edgefer evaluate --data PATH --json"):
-        read_evaluation(path)
+        read_evaluations(path)
     for text, message in [
         ("", "is not JSON"),
         ("accuracy 0.66\n", "is not JSON"),
@@ -208,14 +205,14 @@ def test_files_that_are_no_evaluations(tmp_path: Path, monkeypatch: pytest.Monke
     ]:
         path.write_text(text)
         with pytest.raises(RecordError, match=message):
-            read_evaluation(path)
+            read_evaluations(path)
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(RecordError, match="is not JSON"):
-        read_evaluation(path)
+        read_evaluations(path)
     monkeypatch.setattr(evaluations, "MAX_BYTES", 100)
     path.write_text(json.dumps(plain(example())))
     with pytest.raises(RecordError, match="larger than 100 bytes: not an evaluation"):
-        read_evaluation(path)
+        read_evaluations(path)
 
 
 def test_no_part_of_a_file_is_an_evaluation(tmp_path: Path) -> None:
@@ -224,7 +221,7 @@ def test_no_part_of_a_file_is_an_evaluation(tmp_path: Path) -> None:
     for end in [*range(0, len(text), 97), len(text) - 1]:
         path.write_bytes(text[:end])
         with pytest.raises(RecordError):
-            read_evaluation(path)
+            read_evaluations(path)
 
 
 def places(data: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -305,9 +302,51 @@ def test_several_are_a_row_each() -> None:
     assert head[:7] == ["artifact", "engine", "kB", "accuracy", "95 %", "macro F1", "ECE"]
     assert head[7:] == ["vs float", "p", "same label", "FER+", "spoilt", "of clean"]
     assert rows[0][-6:] == [""] * 6
-    assert rows[1][9] == "75.00%"
+    assert rows[1][9] == "75.00 %"
     assert len(summary_rows([first])[0]) == 7
     text = all_as_text([first, second])
     assert "m, split test: 40 pictures" in text
     assert "McNemar" in text
     assert "McNemar" not in all_as_text([first])
+
+
+def test_the_confusion_matrix_is_drawn_to_a_png(tmp_path: Path) -> None:
+    """The picture is decoded: the shade of each cell is the part of its true class, dark on the diagonal."""
+    pytest.importorskip("matplotlib", reason="the report extra is not installed")
+    import cv2
+
+    labels = example().labels
+    accuracy = metrics.of_confusion(np.diag([10] * len(labels)), labels, 0.0)
+    path = tmp_path / "confusion.png"
+    confusion_png(replace(example(), accuracy=accuracy), path)
+    assert path.read_bytes().startswith(b"\x89PNG")
+    picture = cv2.imread(str(path))
+    assert picture is not None
+    height, width = picture.shape[:2]
+    assert min(height, width) >= 600
+    dark = (picture == (107, 48, 8)).all(axis=2)  # the dark end of matplotlib's Blues, blue first
+    rows, columns = np.nonzero(dark)
+    # As many dark cells as labels, one below and right of the other: rows and columns go along.
+    assert np.corrcoef(rows, columns)[0, 1] > 0.8
+    whole = (rows.max() - rows.min()) * (columns.max() - columns.min())
+    assert dark.sum() / whole == pytest.approx(1 / len(labels), rel=0.1)
+    assert [p.name for p in tmp_path.iterdir()] == ["confusion.png"]
+
+
+def test_a_confusion_matrix_without_pictures_of_a_class_and_with_odd_names(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="the report extra is not installed")
+    first = example()
+    counts = np.zeros((len(first.labels),) * 2, np.int64)
+    counts[0, 0] = 3
+    odd = replace(first, artifact="$\\frac{$", accuracy=metrics.of_confusion(counts, first.labels, 0.0))
+    confusion_png(odd, tmp_path / "a.png")
+    assert (tmp_path / "a.png").stat().st_size > 1000
+
+
+def test_without_matplotlib_the_extra_is_named_and_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'edgefer\[report\]'"):
+        confusion_png(example(), tmp_path / "a.png")
+    assert list(tmp_path.iterdir()) == []

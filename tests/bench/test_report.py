@@ -279,34 +279,75 @@ def test_kinds_never_share_a_section_or_a_summary() -> None:
     text = render_markdown(*golden_files())
     sections = text.split("\n## ")
     kinds = [s.splitlines()[0].rpartition(" ")[2] for s in sections[1:-1]]
-    assert kinds == ["measured"] * 3 + ["emulated"] * 2 + ["estimated"]
-    for kind, section in zip(kinds, sections[1:], strict=False):
+    assert kinds == ["Summary"] + ["measured"] * 3 + ["emulated"] * 2 + ["estimated"]
+    for kind, section in zip(kinds[1:], sections[2:], strict=False):
         assert {note for note in NOTES.values() if note.rstrip(".") in section.replace("\\", "")} == {NOTES[kind]}
         assert ("p99 ms" in section) == (kind == "measured")
         assert ("dot product | " in section) == (kind == "emulated")
         assert ("estimated p50 ms" in section) == (kind == "estimated")
-    assert [row[0] for row in table(text, "Summary: measured")[2:]] == ["x86", "~~rpi4~~", "jetson-orin-nano"]
-    assert [row[0] for row in table(text, "Summary: emulated")[2:]] == ["rpi4", "rpi5"]
-    assert [row[0] for row in table(text, "Summary: estimated")[2:]] == ["rpi4"]
+    assert [row[0] for row in table(text, "Measured")[2:]] == ["x86", "~~rpi4~~", "jetson-orin-nano"]
+    assert [row[0] for row in table(text, "Emulated")[2:]] == ["rpi4", "rpi5"]
+    assert [row[0] for row in table(text, "Estimated")[2:]] == ["rpi4"]
 
 
 def test_the_summary_has_the_artifact_that_the_device_runs() -> None:
-    """The pipeline was measured with it, though another one is faster."""
+    """The pipeline was measured with it, in one thread, though another one and more threads are faster."""
     record = records.x86()
     faster = records.model("onnxruntime", "int8", 1, 0.05)
     text = render_markdown([replace(record, measurements=(faster, *record.measurements))])
-    head, _, row = table(text, "Summary: measured")
+    head, _, row = table(text, "Measured")
     line = dict(zip(head, row, strict=True))
-    assert line["artifact"] == "edge-s.int8.tflite in litert"
-    assert line["p50 ms (over rounds)"].startswith("0.108 (0.10")
+    assert line["engine"] == "litert int8 × 1"
+    assert line["p50 ms (range)"].startswith("0.152 (0.1")
     assert line["accuracy (95 %)"] == "0.6633 (0.648–0.679)"
-    assert (line["kB"], line["marks"], line["frame, 1 face, p50 ms"]) == ("452", "valid", "11.8")
+    assert (line["frame ms"], line["sustained"], line["marks"]) == ("11.8", "× 1.077", "valid")
+
+
+def test_the_frame_of_the_summary_is_that_of_its_engine() -> None:
+    record = records.x86()
+    other = tuple(replace(m, engine="openvino") for m in record.measurements if m.scope == "pipeline")
+    models = tuple(m for m in record.measurements if m.scope == "model")
+    head, _, row = table(render_markdown([replace(record, measurements=(*models, *other))]), "Measured")
+    line = dict(zip(head, row, strict=True))
+    assert (line["engine"], line["frame ms"]) == ("litert int8 × 1", "–")
+
+
+def test_the_summary_of_frames_alone_has_them() -> None:
+    frames = tuple(m for m in records.x86().measurements if m.scope == "pipeline")
+    head, _, row = table(render_markdown([small(measurements=frames)]), "Measured")
+    line = dict(zip(head, row, strict=True))
+    assert (line["engine"], line["frame ms"]) == ("litert int8 × 1", "11.8")
+
+
+def test_machines_of_one_name_are_told_apart_in_the_summary() -> None:
+    other = small(environment={"before": {"cpu": "Cortex-A76", "cores": 4}, "after": {}})
+    assert "machine" not in table(render_markdown([small()]), "Measured")[0]
+    rows = table(render_markdown([small(), other]), "Measured")
+    assert [row[rows[0].index("machine")] for row in rows[2:]] == ["AMD EPYC, x86\\_64, 2 cores", "Cortex-A76, 4 cores"]
+
+
+def test_a_host_is_not_taken_for_the_board_that_it_emulated() -> None:
+    """An x86 host has a dot product where the emulated Cortex-A72 has none."""
+    record = records.emulated("rpi4")
+    environment = {"before": {"dot_product": ["avx512_vnni"]}, "after": {}}
+    text = render_markdown([replace(record, environment=environment)])
+    assert "- host's int8 dot product: avx512\\_vnni" in text
+    assert "- int8 dot product" not in text
+
+
+def test_a_machine_without_sensors_says_so() -> None:
+    record = records.x86()
+    assert record.trace is not None
+    none = (None,) * len(record.trace.seconds)
+    blind = replace(record, trace=replace(record.trace, temperature_c=none, mhz=none, watts=none, power_source=None))
+    assert "tells neither temperature nor clock nor power" in render_markdown([blind])
+    assert "tells neither" not in render_markdown([record])
 
 
 def test_machines_never_share_a_table() -> None:
     other = small(environment={"before": {"cpu": "Cortex-A76", "cores": 4}, "after": {}}, device="rpi5")
     text = render_markdown([small(), other, small()])
-    assert [s.splitlines()[0] for s in text.split("\n## ")[1:]] == [
+    assert [s.splitlines()[0] for s in text.split("\n## ")[2:]] == [
         "x86 – AMD EPYC, x86\\_64, 2 cores – measured",
         "rpi5 – Cortex-A76, 4 cores – measured",
     ]
@@ -368,8 +409,12 @@ def test_what_is_not_valid_is_struck_out_with_its_reason_and_comes_last() -> Non
 
 
 def test_what_is_noisy_or_quick_says_so() -> None:
-    text = render_markdown([small(quick=True, noisy_reasons=("others were busy",))])
+    noisy = small(quick=True, noisy_reasons=("others were busy",))
+    text = render_markdown([noisy, small()])
     assert "litert 2.3.0 – noisy, quick" in text
+    assert "quick: too short to publish" in text
+    # Not in each row where it is said of all.
+    assert "litert 2.3.0 – noisy, quick" not in render_markdown([noisy])
     assert "Noisy: edge-s (2d16e1c2), 2025-11-21T06:12:47+00:00, quick: others were busy." in text
     assert "noisy" not in render_markdown([small()]).lower()
 
@@ -378,7 +423,7 @@ def test_rows_of_several_bundles_say_which() -> None:
     other = small(bundle=replace(records.BUNDLE, name="edge-xs", digest="ff" * 32))
     text = render_markdown([small(), other])
     assert [row[0] for row in table(text, "Model: one face crop at a time")] == ["bundle", ":---", "edge-s", "edge-xs"]
-    assert [row[1] for row in table(text, "Summary: measured")[2:]] == ["edge-s", "edge-xs"]
+    assert [row[1] for row in table(text, "Measured")[2:]] == ["edge-s", "edge-xs"]
 
 
 def test_accuracy_over_latency_needs_scores_and_evidence() -> None:
@@ -468,6 +513,26 @@ def test_evaluations_are_shown() -> None:
     assert "; 1 picture could not be read." in text
     assert re.search(r"\| jpeg \| 50, 30, 20, 12, 7 quality \| 0\.6", text)
     assert re.search(r"\| true / predicted \| angry \|", text)
+
+
+def test_what_answers_alike_is_told_once() -> None:
+    """The same artifact in three engines gives three times the same matrix: pages of it help nobody."""
+    fp32, int8 = records.evaluations()
+    spoilt = replace(int8, robustness=fp32.robustness, command="edgefer evaluate --robustness")
+    alike = [replace(int8, robustness=None), replace(int8, robustness=None, engine="openvino"), spoilt]
+    text = render_markdown([], [fp32, *alike])
+    assert text.count("| true / predicted |") == 2
+    assert "The same confusion matrix, so not shown again: edge-s.int8.tflite in openvino 2.3.0." in text
+    assert f"    {spoilt.command}\n" in text
+    assert text.count("Robustness of edge-s.int8.tflite in litert 2.3.0: on") == 1
+    assert len(table(text, "validation, 3,579 faces (5f1c0de…)")) == 6
+    assert table(text, "Accuracy")[2][:4] == ["3,579 of validation", "4", "0.6432", "0.6438 (0.628–0.659)"]
+
+
+def test_accuracies_on_other_faces_are_not_compared() -> None:
+    one = records.evaluations()[0]
+    text = render_markdown([], [one, replace(one, split="train", data="ff" * 32)])
+    assert [row[0] for row in table(text, "Accuracy")[2:]] == ["3,579 of validation", "3,579 of train"]
 
 
 # Size
@@ -602,7 +667,7 @@ def test_the_command_takes_both_kinds_of_file(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     text = (tmp_path / "r.md").read_text()
     assert "## x86 – AMD EPYC" in text
-    assert "Accuracy on labelled faces: 3 evaluated" in text
+    assert table(text, "Accuracy")[2][:2] == ["3,579 of validation", "2"], "what is given twice counts once"
 
 
 @pytest.mark.parametrize(

@@ -184,6 +184,6 @@ def test_means_and_parts_of_the_clean_accuracy() -> None:
     assert found.part(0.6) == pytest.approx(0.75)
     assert Robustness(0, 10, 0, found.rows).relative == 0
     rows = table(found)
-    assert rows[1] == ["blur", "1, 2, 3 px", "0.800", "0.600", "0.400", "0.600", "75%"]
-    assert rows[2] == ["dark", "0.5 of the light", "0.200", "", "", "0.200", "25%"]
-    assert rows[3] == ["all", "", "", "", "", "0.400", "50%"]
+    assert rows[1] == ["blur", "1, 2, 3 px", "0.800", "0.600", "0.400", "0.600", "75 %"]
+    assert rows[2] == ["dark", "0.5 of the light", "0.200", "", "", "0.200", "25 %"]
+    assert rows[3] == ["all", "", "", "", "", "0.400", "50 %"]

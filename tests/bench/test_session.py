@@ -15,6 +15,7 @@ import pytest
 from edgefer import cartoon
 from edgefer.bench import session
 from edgefer.bench.latency import Plan, Progress
+from edgefer.bench.noise import Load
 from edgefer.bench.record import BenchRecord, read_record, write_record
 from edgefer.bench.session import Preferred, Wanted, take
 from edgefer.bundle import Bundle
@@ -55,7 +56,7 @@ def test_a_record_is_taken_and_kept(tiny_bundle: Bundle, tmp_path: Path) -> None
 def test_without_threads_a_quick_session_takes_the_devices_own(
     tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("os.cpu_count", lambda: 7)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(7)))
     here = replace(detect(), threads=3)
     quick = session.subjects_of(tiny_bundle, here, PREFERRED, Wanted(PLAN, engines=("litert",)))
     assert {s.threads for s in quick if s.scope == "model"} == {3}
@@ -102,6 +103,25 @@ def test_throttling_makes_it_no_evidence(tiny_bundle: Bundle, tmp_path: Path, mo
     assert not record.as_dict()["valid"]
 
 
+def test_heat_in_the_sustained_run_leaves_the_rows_valid(
+    tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counter = tmp_path / "sys/throttle_count"
+    counter.parent.mkdir()
+    counter.write_text("2\n")
+    sustain = session.sustain
+
+    def hot(*arguments: object, **more: object) -> object:
+        counter.write_text("3\n")
+        return sustain(*arguments, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(session, "sustain", hot)
+    here = replace(detect(), throttle_counters=("sys/throttle_count",))
+    record = run(tiny_bundle, here, tmp_path, sustained=0.5)
+    assert record.valid
+    assert any(note.startswith("sustained run: heat or power slowed") for note in record.notes)
+
+
 def test_bits_of_the_firmware_make_it_no_evidence(tiny_bundle: Bundle, tmp_path: Path) -> None:
     """Under-voltage that is there only while it is measured, not before and after."""
     state = tmp_path / "calls"
@@ -140,6 +160,38 @@ def test_power_of_a_fake_sensor_is_told(tiny_bundle: Bundle, tmp_path: Path) -> 
     assert m.joules == pytest.approx(6.0 * m.latency.seconds / m.latency.runs)
     assert record.trace is not None
     assert record.trace.power_source == "ina3221 VDD_IN"
+
+
+def test_a_busy_machine_is_told_though_hours_of_quiet_follow(
+    tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads = iter([Load(60.0, 1.0, 0.0), Load(86_400.0, 0.0, 0.2)])
+    monkeypatch.setattr("edgefer.bench.noise.end", lambda *_, **__: next(loads))
+    first, second, *_ = run(tiny_bundle, sustained=0.5).noisy_reasons
+    assert first.startswith("other programs used 1.00 of a core")
+    assert second.startswith("sustained run: the hypervisor took 0.20 of a core")
+
+
+def test_an_engine_that_cannot_run_is_told_before_anything_is_measured(
+    tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "is_installed", lambda name: name == "litert")
+    with pytest.raises(EngineError, match=r"openvino is not installed: pip install 'edgefer\[openvino\]'"):
+        session.subjects_of(tiny_bundle, detect(), PREFERRED, Wanted(PLAN, engines=("litert", "openvino")))
+
+
+def test_an_engine_that_was_asked_for_is_never_left_out(tiny_bundle: Bundle) -> None:
+    pytest.importorskip("onnxruntime")
+    artifacts = tuple(a for a in tiny_bundle.artifacts if (a.format, a.precision) != ("onnx", "int8"))
+    bundle = replace(tiny_bundle, artifacts=artifacts)
+    wanted = Wanted(PLAN, ("model",), ("litert", "onnxruntime"), "int8", (1,))
+    with pytest.raises(
+        EngineError, match=r"nothing to measure for onnxruntime in int8; it has: tflite fp32, .*onnx fp"
+    ):
+        session.subjects_of(bundle, detect(), PREFERRED, wanted)
+    unasked = session.subjects_of(bundle, detect(), PREFERRED, replace(wanted, engines=()))
+    assert "litert" in {s.engine for s in unasked}
+    assert "onnxruntime" not in {s.engine for s in unasked}
 
 
 def test_a_session_ends_with_its_error(tiny_bundle: Bundle) -> None:

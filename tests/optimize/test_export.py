@@ -178,10 +178,11 @@ def test_tflite_int8_takes_pixels_as_they_are(world: World) -> None:
     assert entry["dtype"] == np.uint8
     assert list(entry["shape"]) == [1, 48, 48, 1]
     assert entry["quantization"] == (pytest.approx(1 / 255, rel=1e-6), 0)
-    # Float is nowhere but in the logits and the softmax of them.
+    # Float is nowhere but in the logits, the softmax of them, and that in steps.
     floats = [t["index"] for t in model.get_tensor_details() if t["dtype"] == np.float32]
     [softmax] = [op for op in model._get_ops_details() if op["op_name"] == "SOFTMAX"]
-    assert sorted(floats) == sorted([softmax["inputs"][0], model.get_output_details()[0]["index"]])
+    result = model.get_output_details()[0]["index"]
+    assert sorted(floats) == sorted([softmax["inputs"][0], softmax["outputs"][0], result])
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

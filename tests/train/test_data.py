@@ -17,7 +17,7 @@ from edgefer.train import data
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("EDGEFER_CACHE_DIR", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 

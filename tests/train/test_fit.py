@@ -123,7 +123,7 @@ def test_rows_of_an_epoch(faces: Dataset) -> None:
 def test_a_student_learns_from_a_teacher_in_the_step_or_from_its_cached_answers(
     faces: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("EDGEFER_CACHE_DIR", str(tmp_path / "cache"))
     teacher = str(shipped())
     few = faces.take(np.arange(56)).ordered(FER2013_LABELS[::-1])  # labels in another order than the teacher's
     for views in (0, 2):
@@ -131,7 +131,7 @@ def test_a_student_learns_from_a_teacher_in_the_step_or_from_its_cached_answers(
         recipe = Recipe(arch="edge-xs", epochs=2, batch=28, warmup_epochs=0, ema=0.0, distill=distill)
         history = fitting.fit(few, few, recipe, tmp_path / f"{views}.npz").history
         assert history[1].loss < history[0].loss
-    (kept,) = (tmp_path / "cache" / "edgefer").glob("soft-labels-*.npz")
+    (kept,) = (tmp_path / "cache").glob("soft-labels-*.npz")
     answers = np.load(kept)["answers"]
     np.testing.assert_allclose(answers.sum(axis=1), 1, atol=1e-5)
     keras = load_keras()

@@ -31,12 +31,15 @@ class Finished:
     said: str
 
     def reason(self) -> str:
-        """Return the line that tells most about a failure: the last that is called an error, or else the last."""
+        """Return the line that tells most about a failure: the first that is called an error, or else the last.
+
+        Later errors follow from the first: apt-get, pip and gcc end with one that says no more than that they failed.
+        """
         # Addresses may hold a password; control characters are no part of a one-line message.
         lines = [re.sub(r"//[^/@\s]*@", "//", line).strip() for line in self.said.splitlines()]
         lines = ["".join(c for c in line if c.isprintable()) for line in lines if line]
         errors = [line for line in lines if re.match(r"(ERROR|E|error|fatal error)\b|.*\b(fatal )?error:", line)]
-        return (errors or lines or ["it said nothing"])[-1][:300]
+        return (errors[:1] or lines[-1:] or ["it said nothing"])[0][:300]
 
 
 def run(

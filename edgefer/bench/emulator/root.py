@@ -204,7 +204,11 @@ def _fetch(new: Path, pins: tuple[str, ...], say: Say) -> None:
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]
     command += ["--no-compile", "--only-binary=:all:", f"--python-version={PYTHON}", "--implementation=cp"]
     done = run([*command, *platforms, "--target", new, "--constraint", constraints, *pins], FETCH_TIMEOUT_S)
-    _refuse_failure(done, f"pip did not get {' and '.join(pins)} for aarch64 and Python {PYTHON}")
+    what = f"pip did not get {' and '.join(pins)} for aarch64 and Python {PYTHON}"
+    if done.status and "connection broken by" in done.said:
+        # pip goes on without an index, and then calls it an error that there is no such package.
+        raise EmulatorError(f"{what}: it cannot reach its package index; is there a network?")
+    _refuse_failure(done, what)
 
 
 def _compile(new: Path, say: Say) -> None:

@@ -46,9 +46,10 @@ def _remarks(target: Target) -> Iterator[Block]:
             yield Text(f"Not valid: {name}: {_listed(record.invalid_reasons)}", "bad")
         if record.noisy_reasons:
             yield Text(
-                f"Noisy: {name}: {_listed(record.noisy_reasons)}. These figures are less exact than they could be.",
-                "note",
+                f"Noisy: {name}: {_listed(record.noisy_reasons)}. These figures are less exact than they could be."
             )
+        if record.quick:
+            yield Text(f"Quick: {name}: too short to publish; leave out --quick for that.")
         for note in record.notes[:MAX_REASONS]:
             yield Text(f"Note: {cut(note, MAX_TEXT)}", "note")
 

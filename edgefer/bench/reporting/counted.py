@@ -37,7 +37,8 @@ def _emulated(target: Target) -> Iterator[Block]:
     for block in table_of(lines, invalid):
         yield Table(block.head, block.rows, block.marks, _unlike(block)) if isinstance(block, Table) else block
     yield Text(
-        "int8 is to give the same bits everywhere; float is rounded differently by each processor's instructions.",
+        "int8 should give the same bits on every processor; NO means that some operator computes differently there"
+        " (a step of int8 is a difference of 0.0039). float is rounded differently by each processor's instructions.",
         "note",
     )
     yield Heading("Instructions per inference, millions", 3)

@@ -28,7 +28,9 @@ def blocks(record: BenchRecord) -> Iterator[Block]:
         yield from _sustained(record.sustained, record.trace)
     if record.trace is not None:
         panels = _panels(record.trace)
-        if panels:
+        if not panels:
+            yield Text(f"This machine tells neither temperature nor clock nor power: {label(record)}.", "note")
+        else:
             yield Heading(f"Heat, clock and power: {label(record)}{invalid}", 3)
             yield from _trace(record.trace, panels)
 

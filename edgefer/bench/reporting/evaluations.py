@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Any
 
 from edgefer.bench.evaluation import Evaluation
 from edgefer.bench.plots import answers
@@ -13,17 +14,17 @@ from edgefer.bench.robustness import MAX_ROWS, table
 from edgefer.bench.voted import Voted
 
 MAX_EVALUATIONS = 50
+MAX_NAMED = 20
 
 
 def blocks(evaluations: Sequence[Evaluation]) -> Iterator[Block]:
-    """Yield what evaluations say: those on the same faces first side by side, then each by itself."""
-    groups: dict[tuple[str, str], list[Evaluation]] = {}
-    for evaluation in evaluations:
-        groups.setdefault((evaluation.split, evaluation.data), []).append(evaluation)
+    """Yield what evaluations say: those on the same faces side by side, then each with an answer of its own."""
     several = len({e.bundle.digest for e in evaluations}) > 1
-    for (split, data), group in groups.items():
+    for (split, data), group in on_same_faces(evaluations).items():
         yield Heading(f"{cut(split)}, {group[0].accuracy.n:,} faces ({cut(data, 8)})", 3)
-        yield from table_of([_line(e, several) for e in group])
+        lines = [_line(e, several) for e in group]
+        unused = {name for name in lines[0] if all(line[name] == "–" for line in lines)}
+        yield from table_of([{name: cell for name, cell in line.items() if name not in unused} for line in lines])
         if any(e.against for e in group):
             yield Text(
                 "Against float: difference of the accuracy in points with its 95 % interval, p of McNemar's exact test"
@@ -31,9 +32,20 @@ def blocks(evaluations: Sequence[Evaluation]) -> Iterator[Block]:
                 "note",
             )
         yield from _robustness(group, several)
-    for evaluation in evaluations[:MAX_EVALUATIONS]:
-        yield from _one(evaluation, several)
-    yield from left_out(len(evaluations), MAX_EVALUATIONS, "evaluations are in the tables only")
+    alike: dict[Any, list[Evaluation]] = {}
+    for e in evaluations:
+        alike.setdefault((e.bundle.digest, e.split, e.data, e.accuracy.confusion), []).append(e)
+    for same in list(alike.values())[:MAX_EVALUATIONS]:
+        yield from _one(same, several)
+    yield from left_out(len(alike), MAX_EVALUATIONS, "evaluations are in the tables only")
+
+
+def on_same_faces(evaluations: Sequence[Evaluation]) -> dict[tuple[str, str], list[Evaluation]]:
+    """Return evaluations by the split and the digest of the faces: only those of one group compare."""
+    groups: dict[tuple[str, str], list[Evaluation]] = {}
+    for evaluation in evaluations:
+        groups.setdefault((evaluation.split, evaluation.data), []).append(evaluation)
+    return groups
 
 
 def _line(e: Evaluation, several: bool) -> dict[str, str]:
@@ -41,23 +53,24 @@ def _line(e: Evaluation, several: bool) -> dict[str, str]:
     line = {"bundle": cut(e.bundle.name)} if several else {}
     line |= {
         "engine": f"{cut(e.engine)} {cut(e.engine_version)}",
-        "provider": provider(e.provider),
         "artifact": artifact(e.artifact, e.precision),
         "kB": kilobytes(e.bytes),
         "accuracy (95 %)": f"{a.accuracy:.4f} ({interval(a.ci95)})",
+    }
+    beside, votes, r = e.against, e.votes, e.robustness
+    m = beside.mcnemar if beside is not None else None
+    return line | {
+        "against float, points": "–" if m is None else f"{m.difference:+.2f} ({m.ci95[0]:+.2f} to {m.ci95[1]:+.2f})",
+        "p": "–" if m is None else f"{m.p:.2f}",
+        "same label": "–" if beside is None else percent(beside.same_label, 2),
+        "by FER+ votes (95 %)": "–"
+        if votes is None
+        else f"{votes.accuracy.accuracy:.4f} ({interval(votes.accuracy.ci95)})",
+        "spoilt": "–" if r is None else f"{r.mean:.3f} ({percent(r.relative)} of clean)",
         "macro F1": f"{a.macro_f1:.4f}",
         "ECE": f"{a.ece:.4f}",
+        "provider": provider(e.provider),
     }
-    if e.against is not None:
-        m = e.against.mcnemar
-        line["against float, points"] = f"{m.difference:+.2f} ({m.ci95[0]:+.2f} to {m.ci95[1]:+.2f})"
-        line["p"] = f"{m.p:.2f}"
-        line["same label"] = percent(e.against.same_label, 2)
-    if e.votes is not None:
-        line["by FER+ votes (95 %)"] = f"{e.votes.accuracy.accuracy:.4f} ({interval(e.votes.accuracy.ci95)})"
-    if e.robustness is not None:
-        line["spoilt"] = f"{e.robustness.mean:.3f} ({percent(e.robustness.relative)} of clean)"
-    return line
 
 
 def _robustness(group: Sequence[Evaluation], several: bool) -> Iterator[Block]:
@@ -97,10 +110,15 @@ def _lines(evaluations: Sequence[Evaluation], name: str, several: bool) -> tuple
     )
 
 
-def _one(e: Evaluation, several: bool) -> Iterator[Block]:
+def _one(same: Sequence[Evaluation], several: bool) -> Iterator[Block]:
+    """Yield the details of evaluations with the same confusion matrix: of the first, and what others have beside it."""
+    e = same[0]
     a = e.accuracy
     bundle = f"{cut(e.bundle.name)}: " if several else ""
-    yield Heading(f"{bundle}{cut(e.artifact)} in {cut(e.engine)} {cut(e.engine_version)}, {cut(e.split)}", 3)
+    yield Heading(f"{bundle}{_name(e)}, {cut(e.split)}", 3)
+    others = dict.fromkeys(_name(other) for other in same if _name(other) != _name(e))
+    if others:
+        yield Text(f"The same confusion matrix, so not shown again: {'; '.join(list(others)[:MAX_NAMED])}.", "note")
     skipped = f"; {count(e.skipped, 'picture')} could not be read" if e.skipped else ""
     yield Text(
         f"Accuracy {a.accuracy:.4f} (95 % interval {a.ci95[0]:.4f}–{a.ci95[1]:.4f}, n = {a.n:,}), macro F1"
@@ -138,18 +156,29 @@ def _one(e: Evaluation, several: bool) -> Iterator[Block]:
         half=True,
         instead=_bins(e),
     )
-    if e.votes is not None:
-        yield from _votes(e.votes)
+    votes = next((one.votes for one in same if one.votes is not None), None)
+    if votes is not None:
+        yield from _votes(votes)
+    for one in same:
+        yield from _spoilt(one)
+    for command in dict.fromkeys(one.command for one in same if one.command):
+        yield Text(cut(command, 4 * MAX_TEXT), "code")
+
+
+def _name(e: Evaluation) -> str:
+    return f"{cut(e.artifact)} in {cut(e.engine)} {cut(e.engine_version)}"
+
+
+def _spoilt(e: Evaluation) -> Iterator[Block]:
     if e.robustness is not None:
         r = e.robustness
         yield Text(
-            f"Robustness: on {r.n:,} faces (drawn with seed {r.seed}) clean {r.clean:.4f}; spoilt {r.mean:.4f} on"
-            f" average, {percent(r.relative)} of it. Columns 1 to 5: accuracy at each strength, from the weakest."
+            f"Robustness of {_name(e)}: on {r.n:,} faces (drawn with seed {r.seed}) clean {r.clean:.4f}; spoilt"
+            f" {r.mean:.4f} on average, {percent(r.relative)} of it. Columns 1 to 5: accuracy at each strength, from"
+            " the weakest."
         )
         head, *rows = [[cut(cell) for cell in row] for row in table(r)]
         yield Table(head, rows[: MAX_ROWS + 1], {len(rows) - 1: "sum"})
-    if e.command:
-        yield Text(cut(e.command, 4 * MAX_TEXT), "code")
 
 
 def _bins(e: Evaluation) -> Table:

@@ -33,11 +33,11 @@ def _facts(record: BenchRecord) -> list[tuple[str, str]]:
         found += [("emulated processor", cut(e.cpu)), ("emulator", cut(e.program)), ("system in it", cut(e.system))]
     for key in list(dict.fromkeys([*before, *after]))[:MAX_FACTS]:
         old, new = before.get(key), after.get(key)
+        host = "host's " if record.emulator is not None else ""
         if key == "dot_product" and old is not None:
-            found.append(("int8 dot product", words(old)))
+            found.append((f"{host}int8 dot product", words(old)))
         elif old or new:
             told = words(new or old) if old == new or not old or not new else f"{words(old)}; afterwards {words(new)}"
-            host = "host's " if record.emulator is not None else ""
             found.append((host + _name(key), told))
     if record.idle_watts is not None:
         found.append(("idle, W", number(record.idle_watts)))

@@ -36,7 +36,9 @@ def blocks(target: Target) -> Iterator[Block]:
 
 
 def _figures(target: Target, rows: Sequence[Row], scope: str) -> Iterator[Block]:
-    lines = [_line(row, scope, target.several_bundles) for row in rows]
+    # Where all rows have the same marks, the remarks above say it once.
+    several_marks = len({marks(record) for record in target.records}) > 1
+    lines = [_line(row, scope, target.several_bundles, several_marks) for row in rows]
     if all(m.peak_mib is None for _, m, _ in rows):
         _without(lines, "peak MiB")
     if all(m.joules is None for _, m, _ in rows):
@@ -59,9 +61,9 @@ def _without(lines: Sequence[dict[str, str]], *names: str) -> None:
             line.pop(name, None)
 
 
-def _line(row: Row, scope: str, several_bundles: bool) -> dict[str, str]:
+def _line(row: Row, scope: str, several_bundles: bool, several_marks: bool) -> dict[str, str]:
     record, m, score = row
-    mark = marks(record)
+    mark = marks(record) if several_marks or not record.valid else ""
     line = {"bundle": cut(record.bundle.name)} if several_bundles else {}
     line |= {
         "engine": f"{cut(m.engine)} {cut(m.engine_version)}{f' – {mark}' if mark else ''}",
@@ -157,6 +159,7 @@ def _frontiers(target: Target) -> Iterator[Block]:
             # Threads do not change the answers: of each artifact in each engine, the fastest row.
             what = row.record.bundle.digest, row.m.engine, row.m.artifact
             groups.setdefault((row.score.split, row.score.data), {}).setdefault(what, (row, row.score))
+    several_threads = len({row.m.threads for row in target.rows("model")}) > 1
     for (split, _), fastest in list(groups.items())[:MAX_SETS]:
         found = list(fastest.values())
         threads = {row.m.threads for row, _ in found}
@@ -181,7 +184,7 @@ def _frontiers(target: Target) -> Iterator[Block]:
             + (f" with {count(next(iter(threads)), 'thread')}" if len(threads) == 1 else "")
             + "; the area is the artifact's size, int8 is dark. Lines through a point: 95 % interval of its accuracy,"
             " and p50 over the rounds. Stepped line: nothing is both faster and more accurate than the points on it."
-            " Of several numbers of threads, the fastest is shown.",
+            + (" Of several numbers of threads, the fastest is shown." if several_threads else ""),
         )
         yield from left_out(len(found), frontier.MAX_POINTS, "points are not drawn")
     yield from left_out(len(groups), MAX_SETS, "sets of faces are not drawn")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from edgefer.bench.record import KINDS, BenchRecord
 from edgefer.bench.reporting.words import count, cut, words
-from edgefer.bench.rows import Measurement, Score
+from edgefer.bench.rows import Measurement, Score, Sustained
 
 NOTES = {
     "measured": "Timed on the machine itself.",
@@ -77,12 +77,14 @@ def targets(records: Iterable[BenchRecord]) -> list[Target]:
 def preferred(target: Target) -> Row | None:
     """Return the row of its model scope that says most: the fastest of what the device runs unasked.
 
-    That is what a pipeline or a sustained run was measured with; without either, any. Rows that are evidence go first.
+    That is what a pipeline or a sustained run was measured with, with as many threads; without either, any. Rows that
+    are evidence go first.
     """
     rows = target.rows("model")
-    unasked = {(m.engine, m.artifact) for r in target.records for m in r.measurements if m.scope == "pipeline"}
-    unasked |= {(r.sustained.engine, r.sustained.artifact) for r in target.records if r.sustained is not None}
-    chosen = [row for row in rows if (row.m.engine, row.m.artifact) in unasked]
+    runs: list[Measurement | Sustained] = [m for r in target.records for m in r.measurements if m.scope == "pipeline"]
+    runs += [r.sustained for r in target.records if r.sustained is not None]
+    unasked = {(run.engine, run.artifact, run.threads) for run in runs}
+    chosen = [row for row in rows if (row.m.engine, row.m.artifact, row.m.threads) in unasked]
     order = sorted(chosen or rows, key=lambda row: (not row.record.valid, row.record.quick, row.m.latency.p50))
     return order[0] if order else None
 

@@ -1,7 +1,7 @@
 """ONNX: translated from TFLite by tf2onnx.
 
-Shared int8 becomes QuantizeLinear / DequantizeLinear pairs with its scales; onnxruntime's own quantisers make dynamic
-and, if wanted, int8.
+Shared int8 becomes QuantizeLinear / DequantizeLinear pairs with its scales, but for some 1e-5 of those that are added
+(see _onnx_sums.py); onnxruntime's own quantisers make dynamic and, if wanted, int8.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from edgefer.errors import ExportError
-from edgefer.optimize.exporters import Source, _onnx_int8
+from edgefer.optimize.exporters import Source, _onnx_int8, _onnx_sums
 
 SUFFIXES = (".onnx",)
 NEEDS = ("tensorflow", "keras", "onnx", "tf2onnx")
@@ -43,6 +43,8 @@ def export(source: Source) -> tuple[bytes, ...]:
         _unsigned_activations(model)
     elif source.precision == "dynamic":
         model = _onnx_int8.dynamic(model, source.folder)
+    if source.precision == "int8":
+        _onnx_sums.settle(model)
     _take_pixels(model)
     if source.precision == "fp16":
         model = _half(model)

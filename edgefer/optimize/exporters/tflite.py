@@ -13,6 +13,7 @@ import numpy as np
 
 from edgefer.errors import ExportError
 from edgefer.optimize.exporters import Source
+from edgefer.optimize.steps import in_steps
 
 SUFFIXES = (".tflite",)
 NEEDS = ("tensorflow", "keras")
@@ -53,8 +54,8 @@ def _small_weights(net: Any, half: bool) -> bytes:
 def quantised(net: Any, calibration: Any, takes_pixels: bool, keep_float: Sequence[str] = ()) -> bytes:
     """Return `net` with softmax as int8 TFLite, ranges taken from `calibration` uint8 [n, 48, 48, 1].
 
-    Weights are int8 per channel, everything up to the logits is computed in int8, and the softmax in float32: XNNPACK
-    has no int8 softmax, and probabilities in steps of 1/256 would be coarse. The Keras layers that `keep_float` names
+    Weights are int8 per channel, everything up to the logits is computed in int8, and the softmax in float32, as
+    XNNPACK has no int8 softmax; its probabilities are rounded (see steps.py). The Keras layers that `keep_float` names
     are computed in float32 with float32 weights; raises ExportError for a name that no layer has, or whose layer
     computes nothing here.
 
@@ -75,7 +76,7 @@ def quantised(net: Any, calibration: Any, takes_pixels: bool, keep_float: Sequen
         # is none, and pixels are brought to [0, 1] in float.
         rounded = _rounds_its_input(model)
         model = modify_model_io_type(model, tf.uint8, tf.float32) if rounded else convert(casts=True)
-    return bytes(model)
+    return in_steps(bytes(model))
 
 
 def _with_ranges(net: Any, calibration: Any, takes_pixels: bool) -> bytes:

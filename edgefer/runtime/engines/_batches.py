@@ -28,6 +28,8 @@ class Batches:
 
     def __call__(self, pictures: Pictures) -> Probabilities:
         """Return probabilities float32 [n, k] for pictures uint8 [n, h, w, 1], n ≥ 1."""
+        if len(pictures) <= self._limit:
+            return self._batch(pictures)
         steps = range(0, len(pictures), self._limit)
         return np.concatenate([self._batch(pictures[start : start + self._limit]) for start in steps])
 

@@ -23,7 +23,8 @@ CPU, REMOTE = "CPUExecutionProvider", "AzureExecutionProvider"
 FRAME = 32
 """Faces in one call elsewhere than on the CPU: those of a whole frame, within reason.
 
-On the CPU they go one by one: together, 3 to 20 faces took 10 to 16 % less time (edge-s, a Xeon, one thread).
+On the CPU they go one by one: together they take less time, but little, and other kernels may take a larger batch.
+`python benchmarks/batches.py` says how much less.
 """
 
 

@@ -7,16 +7,14 @@ the file's path, size and time of change.
 from __future__ import annotations
 
 import hashlib
-import os
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from edgefer import files
 from edgefer.errors import DataError
 from edgefer.labels import FER2013_LABELS
+from edgefer.train import kept
 from edgefer.train.data import Dataset, Progress, Splits
 
 USAGES = {b"Training": "train", b"PublicTest": "validation", b"PrivateTest": "test"}
@@ -33,17 +31,13 @@ def read(path: Path, progress: Progress | None = None) -> Splits:
 
     Raises DataError with the number of the first line that is not right.
     """
-    cache = _cache_file(path)
-    try:
-        with cache.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            images, labels, usages = archive["images"], archive["labels"], archive["usages"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # not cached, or a broken cache
+    name = _cache_name(path)
+    arrays = kept.load(name)
+    if arrays is None or not {"images", "labels", "usages"} <= arrays.keys():
         images, labels, usages = _parse(path, progress)
-        try:
-            with files.atomic(cache) as out:
-                np.savez(out, images=images, labels=labels, usages=usages)
-        except OSError:  # a full or read-only cache costs time, not correctness
-            pass
+        kept.store(name, images=images, labels=labels, usages=usages)
+    else:
+        images, labels, usages = arrays["images"], arrays["labels"], arrays["usages"]
     names = list(USAGES.values())
     return {
         name: Dataset(images[usages == i], labels[usages == i].astype(np.int64), FER2013_LABELS)
@@ -118,8 +112,7 @@ def _picture(path: Path, number: int, field: bytes) -> bytes:
         ) from None
 
 
-def _cache_file(path: Path) -> Path:
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+def _cache_name(path: Path) -> str:
     status = path.stat()
     key = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}"
-    return base / "edgefer" / f"fer2013-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
+    return f"fer2013-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
