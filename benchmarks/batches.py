@@ -74,7 +74,7 @@ def cases(bundle: Bundle) -> dict[Case, Callable[[], None]]:
 
 def batched(engine: Any) -> Any:
     """Return an engine of onnxruntime that gives the session all faces at once, whatever becomes of their last bits."""
-    engine._batches = Batches(engine._call, max(SIZES), exact=False)
+    engine._batches = Batches(engine._call, max(SIZES))
     return engine
 
 

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 STYLE = """
 :root{color-scheme:light}
-body{font:16px/1.5 system-ui,sans-serif;color:#1c2430;background:#fff;max-width:64rem;margin:0 auto;padding:1rem}
+body{font:16px/1.5 system-ui,sans-serif;color:#1c2430;background:#fff;max-width:72rem;margin:0 auto;padding:1rem}
 h1{font-size:1.5rem;margin:.5rem 0}
 h2{font-size:1.2rem;margin:2.2rem 0 .3rem;border-top:1px solid #dde3ea;padding-top:1.2rem}
 h3{font-size:1rem;margin:1.3rem 0 .3rem}p{margin:.4rem 0}.note{color:#55606e}

@@ -35,7 +35,7 @@ from edgefer.bench.subjects import drawn_faces
 from edgefer.bundle import Bundle, open_bundle
 from edgefer.runtime.engines import open_engine
 
-SECONDS = 0.1
+SECONDS = 0.5
 TOOL_ROUNDS = 5
 MAX_SHARE, MAX_US = 0.05, 20.0
 PACKAGES = ("ai-edge-litert", "onnxruntime", "openvino", "opencv-python-headless", "numpy")

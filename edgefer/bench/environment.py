@@ -38,7 +38,7 @@ def snapshot(profile: DeviceProfile, root: Path = Path("/")) -> dict[str, Any]:
         "frequencies_mhz": board.frequencies_mhz(profile, root),
         "temperatures_c": board.temperatures(profile, root),
         "throttle_counters": board.throttle_counters(profile, root),
-        "throttled": _plain(board.throttled(profile)),
+        "throttled": _plain(board.throttled(profile, root)),
         "power_mode": board.power_mode(profile),
     }
 

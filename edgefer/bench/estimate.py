@@ -8,7 +8,6 @@ happens when each figure in turn is estimated from the others alone, which is wh
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -16,10 +15,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from edgefer import files
 from edgefer.bench._fields import Fields, date, short, texts
 from edgefer.bench.counted import Emulation, Emulator, Estimate
-from edgefer.bench.record import BenchRecord, read_json
+from edgefer.bench.record import BenchRecord, read_json, write_json
 from edgefer.bench.rows import Measurement
 from edgefer.errors import RecordError
 
@@ -231,13 +229,7 @@ def estimate(emulated: BenchRecord, calibration: Calibration, command: str) -> B
 
 def write_calibration(calibration: Calibration, path: Path) -> None:
     """Write a calibration as JSON, wholly or not at all; raises RecordError when it cannot be written."""
-    try:
-        text = json.dumps(calibration.as_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-        files.write_text(path, text)
-    except ValueError as problem:
-        raise RecordError(f"the calibration is not written: {problem}") from problem
-    except OSError as problem:
-        raise RecordError(f"cannot write {path}: {problem.strerror or problem}") from problem
+    write_json(calibration.as_dict(), path)
 
 
 def read_calibration(path: Path) -> Calibration:

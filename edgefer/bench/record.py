@@ -176,11 +176,15 @@ def write_record(record: BenchRecord, path: Path) -> None:
 
     Raises RecordError when it cannot be written, or when a number in it is not finite.
     """
+    write_json(record.as_dict(), path)
+
+
+def write_json(data: Any, path: Path) -> None:
+    """Write plain data as JSON, wholly or not at all; raises RecordError as `write_record` does."""
     try:
-        text = json.dumps(record.as_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-        files.write_text(path, text)
+        files.write_text(path, json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     except ValueError as error:
-        raise RecordError(f"the record is not written: {error}") from error
+        raise RecordError(f"{path} is not written: {error}") from error
     except OSError as error:
         raise RecordError(f"cannot write {path}: {error.strerror or error}") from error
 

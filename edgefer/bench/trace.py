@@ -163,7 +163,7 @@ class Sampler:
         temperature = board.temperature(self._profile, self._root)
         mhz = min(board.frequencies_mhz(self._profile, self._root), default=None)
         if ask:
-            state = board.throttled(self._profile)
+            state = board.throttled(self._profile, self._root)
             self._throttled.update(state.now if state else ())
         return round(seconds, 3), temperature, mhz, None if watts is None else round(watts, 4)
 

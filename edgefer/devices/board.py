@@ -128,8 +128,15 @@ def throttle_counters(profile: DeviceProfile, root: Path = ROOT) -> dict[str, in
     return dict(_numbers(root, profile.throttle_counters))
 
 
-def throttled(profile: DeviceProfile) -> Throttled | None:
-    """Return what the firmware tells of power and heat; None where there is no such firmware or it cannot be asked."""
+def throttled(profile: DeviceProfile, root: Path = ROOT) -> Throttled | None:
+    """Return what the firmware tells of power and heat; None where there is no such firmware or it cannot be asked.
+
+    A file of its driver is read where there is one; the profile's command, which starts a program, is asked otherwise.
+    """
+    for _, text in _texts(root, profile.throttled_files):
+        found = decode_throttled(f"throttled=0x{text.removeprefix('0x')}")
+        if found is not None:
+            return found
     return decode_throttled(_output(profile.throttled_command))
 
 

@@ -11,7 +11,15 @@ from typing import Any
 from edgefer import toml
 from edgefer.errors import DeviceError
 
-PATTERNS = ("thermal_zones", "frequencies", "governors", "throttle_counters", "power_sensors", "energy_counters")
+PATTERNS = (
+    "thermal_zones",
+    "frequencies",
+    "governors",
+    "throttle_counters",
+    "throttled_files",
+    "power_sensors",
+    "energy_counters",
+)
 """Fields that hold glob patterns below the root of the file system."""
 NOT_INHERITED = ("name", "aliases", "default_of_family")
 """Fields that a profile does not take from the one that it is based on: they say which profile a name means."""
@@ -58,6 +66,8 @@ class DeviceProfile:
     """Glob patterns of files with the name of a CPU frequency governor."""
     throttle_counters: tuple[str, ...] = ()
     """Glob patterns of files with a number that grows whenever heat or power slowed the device down."""
+    throttled_files: tuple[str, ...] = ()
+    """Glob patterns of files with the Raspberry Pi firmware's bits in hexadecimal, such as `50005`."""
     throttled_command: tuple[str, ...] = ()
     """What prints `throttled=0x…`, the Raspberry Pi firmware's bits."""
     power_mode_command: tuple[str, ...] = ()

@@ -64,7 +64,7 @@ def throttling(patient: Patient) -> Iterator[Check]:
     """Yield what slowed the device down: the Raspberry Pi's bits, or the counters of others."""
     profile = patient.profile
     if profile.throttled_command:
-        yield throttled(board.throttled(profile), " ".join(profile.throttled_command))
+        yield throttled(board.throttled(profile, patient.root), " ".join(profile.throttled_command))
     counters = board.throttle_counters(profile, patient.root)
     if counters:
         yield counted(counters)

@@ -20,7 +20,7 @@ from edgefer.bench.record import BenchRecord, read_record, write_record
 from edgefer.bench.session import Preferred, Wanted, take
 from edgefer.bundle import Bundle
 from edgefer.devices.description import DeviceProfile
-from edgefer.devices.profile import detect
+from edgefer.devices.profile import detect, load_profile
 from edgefer.errors import EngineError
 from edgefer.labels import FER2013_LABELS
 from edgefer.train.data import Dataset
@@ -133,6 +133,17 @@ def test_bits_of_the_firmware_make_it_no_evidence(tiny_bundle: Bundle, tmp_path:
     script.chmod(0o755)
     record = run(tiny_bundle, replace(detect(), throttled_command=(str(script),)))
     assert record.invalid_reasons == ("under-voltage, during the measurement",)
+
+
+def test_bits_of_a_fake_sysfs_make_it_no_evidence(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    file = tmp_path / "sys/devices/platform/soc/soc:firmware/get_throttled"
+    file.parent.mkdir(parents=True)
+    file.write_text("4\n")
+    record = run(tiny_bundle, load_profile("rpi5"), tmp_path)
+    assert not record.valid
+    assert "throttled, before the measurement" in record.invalid_reasons
+    assert record.trace is not None
+    assert record.trace.throttled == ("throttled",)
 
 
 def test_accuracy_of_the_very_artifact_is_added(tiny_bundle: Bundle) -> None:

@@ -125,3 +125,21 @@ def test_without_a_device_tree_there_is_no_model(tmp_path: Path) -> None:
     assert board.memory_mib(tmp_path) is None
     assert board.load_average(tmp_path) is None
     assert board.cpu_name(tmp_path) is None
+
+
+def test_the_firmwares_file_is_read_before_its_command(tmp_path: Path) -> None:
+    file = tmp_path / "sys/devices/platform/soc/soc:firmware/get_throttled"
+    file.parent.mkdir(parents=True)
+    pi = replace(load_profile("rpi4"), throttled_command=("no-such-program",))
+    assert board.throttled(pi, tmp_path) is None
+    for text in ("50001\n", "0x50001"):
+        file.write_text(text)
+        found = board.throttled(pi, tmp_path)
+        assert found is not None
+        assert (found.bits, found.now, found.occurred) == (
+            "0x50001",
+            ("under-voltage",),
+            ("under-voltage", "throttled"),
+        )
+    file.write_text("not a number\n")
+    assert board.throttled(pi, tmp_path) is None

@@ -3,9 +3,9 @@
 A file defines `FORMAT` (what it runs), `MODULE` (the package it needs), `EXTRA` (what brings that; None = the base
 install) and a class `Engine(contents, threads, providers=())`, of which only onnxruntime uses the providers. Pictures
 go in as uint8 [n, 48, 48, 1], probabilities come out as float32 [n, k]; scale and zero point never leave the engine. On
-a CPU an answer never depends on which faces stand beside it: pictures run one by one, or together where a runtime is
-faster so and gives the same bits (see _batches.py). What a runtime raises while it runs becomes an EngineError. The
-file knows nothing of the bundle's temperature: `open_engine` puts that around the engine, the same for all.
+a CPU an answer never depends on which faces stand beside it: pictures run one by one, which is as fast there. What a
+runtime raises while it runs becomes an EngineError. The file knows nothing of the bundle's temperature: `open_engine`
+puts that around the engine, the same for all.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ class Engine:
         elif self.provider == CPU:
             self._batches = Batches(self._call, 1)
         else:
-            self._batches = Batches(self._call, FRAME, exact=False)
+            self._batches = Batches(self._call, FRAME)
             # A GPU prepares itself for each size when it first comes, TensorRT for minutes: at the start, not in a run.
             with running("onnxruntime"):
                 self._call(np.zeros((FRAME, *self._shape), np.uint8))
