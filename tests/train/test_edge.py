@@ -41,7 +41,7 @@ def test_quantization_aware_training_takes_every_layer(name: str, quantised: Any
 def test_xnnpack_runs_the_network_in_one_partition(name: str, quantised: Any) -> None:
     ops = quantised[name]["ops"]
     # The softmax is float32: XNNPACK has none in int8, and TensorFlow Lite's own one would make a second partition.
-    assert [op for op, _ in ops[-3:]] == ["DEQUANTIZE", "SOFTMAX", "DELEGATE"]
+    assert [op for op, _ in ops[-5:]] == ["DEQUANTIZE", "SOFTMAX", "QUANTIZE", "DEQUANTIZE", "DELEGATE"]
     assert [outputs for op, outputs in ops if op == "DELEGATE"] == [ops[-2][1]]
 
 

@@ -85,8 +85,8 @@ def emulate(
     `repeats` fresh processes each count a few inferences of the first face. `folder` is where the emulator's pieces are
     kept (see root.default_folder); `say` is told what is going on, a line at a time.
 
-    Not every int8 model answers bit for bit as here: TFLite's own softmax (not XNNPACK's) rounds differently on Arm, so
-    of some hundred faces one is off by 1/256.
+    int8 files of edgefer answer bit for bit as here in litert and onnxruntime. Others need not: TFLite's own int8
+    softmax rounds differently on Arm, and so do onnxruntime's sums near the middle of two steps.
 
     Raises EmulatorError: something is missing, an engine ended, or used an instruction that the board lacks;
     EngineError, MissingDependencyError or BundleError when an artifact cannot be run here.
