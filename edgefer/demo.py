@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgefer import cartoon
-from edgefer.bench.accuracy import Evaluation, evaluate
+from edgefer.bench.accuracy import evaluate
+from edgefer.bench.evaluation import Evaluation
 from edgefer.bench.record import BenchRecord, write_record
 from edgefer.bench.report import write_report
 from edgefer.bundle import Bundle

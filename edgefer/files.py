@@ -1,11 +1,12 @@
-"""Writing without half-written files: a temporary file beside the target, fsync, rename."""
+"""Writing without half-written files: a temporary file beside the target, fsync, rename; and one process at a time."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -36,6 +37,34 @@ def write_text(path: Path, text: str) -> None:
     """Write `text` as UTF-8 to `path`, wholly or not at all."""
     with atomic(path) as file:
         file.write(text.encode("utf-8"))
+
+
+class HeldError(Exception):
+    """Another process holds a lock."""
+
+
+@contextlib.contextmanager
+def alone(lock: Path, seconds: float, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold the lock, a file, which the system lets go when the process dies.
+
+    `waiting` is called once when another holds it. Raises HeldError when it is not free within so many seconds.
+    """
+    import fcntl  # Unix alone has it
+
+    with lock.open("wb") as file:
+        end, told = time.monotonic() + seconds, False
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= end:
+                    raise HeldError(str(lock)) from None
+            if not told:
+                waiting()
+                told = True
+            time.sleep(0.05)
+        yield
 
 
 def sync_folder(folder: Path) -> None:

@@ -14,7 +14,7 @@ check() {
 
 # Arguments may choose tests of one kind alone; pytest calls it 5 when it then finds none.
 tests() {
-    check pytest "$@" || [ $? -eq 5 ]
+    check pytest -rs "$@" || [ $? -eq 5 ]
 }
 
 check ruff check

@@ -12,8 +12,7 @@ import numpy.typing as npt
 
 from edgefer import metrics
 from edgefer.bench.answers import answers, digest
-from edgefer.bench.evaluation import Against
-from edgefer.bench.evaluation import Evaluation as Evaluation
+from edgefer.bench.evaluation import Against, Evaluation
 from edgefer.bench.latency import Progress
 from edgefer.bench.rows import identity
 from edgefer.bench.voted import voted

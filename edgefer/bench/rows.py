@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from statistics import median
 from typing import Any
 
 from edgefer.bench._fields import Fields, refuse_not_finite, short, texts
@@ -113,12 +114,12 @@ class Measurement:
     @property
     def load_ms(self) -> float:
         """Median over the rounds."""
-        return _median([r.load_ms for r in self.rounds])
+        return median([r.load_ms for r in self.rounds])
 
     @property
     def first_ms(self) -> float:
         """Median over the rounds."""
-        return _median([r.first_ms for r in self.rounds])
+        return median([r.first_ms for r in self.rounds])
 
     @property
     def peak_mib(self) -> float | None:
@@ -293,12 +294,6 @@ class Score:
                 " measure again"
             )
         return found
-
-
-def _median(values: list[float]) -> float:
-    ordered = sorted(values)
-    middle = len(ordered) // 2
-    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
 
 
 def _stages(data: Any) -> dict[str, dict[str, float]]:

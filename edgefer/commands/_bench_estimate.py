@@ -7,8 +7,7 @@ from shlex import quote
 
 import click
 
-from edgefer.commands._measure import called
-from edgefer.commands._shared import print_json, print_table, say
+from edgefer.commands._shared import called, print_json, print_table, say
 from edgefer.page import plain
 
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgefer.commands._measure import called, labelled
-from edgefer.commands._shared import say
+from edgefer.commands._shared import called, labelled, say
 from edgefer.errors import EngineError
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ def emulate_record(
     split: str | None,
 ) -> BenchRecord:
     """Run every engine × precision that is asked for on the emulated board and return the record."""
-    from edgefer.bench.emulator.run import emulate, emulator
+    from edgefer.bench.emulator.run import emulate, emulator, find_board
     from edgefer.bench.environment import snapshot
     from edgefer.bench.record import BenchRecord
     from edgefer.bench.rows import identity
@@ -55,6 +54,7 @@ def emulate_record(
 
     if split is not None and data is None:
         raise click.UsageError("--split is of --data; name the labelled faces too")
+    find_board(board)
     opened = open_bundle(bundle)
     here, target = detect(), load_profile(board)
     tasks = _tasks(opened, target, engines, precision)

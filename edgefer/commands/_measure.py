@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 import signal
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
@@ -13,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgefer.commands._shared import bar, open_preferred, print_table, profile_for, say
+from edgefer.commands._shared import bar, called, labelled, open_preferred, print_table, profile_for, say
 
 if TYPE_CHECKING:
     from edgefer.bench.record import BenchRecord
@@ -55,13 +53,7 @@ def measure_record(
         threads=tuple(threads),
         sustained=sustained,
     )
-    with ended_in_order():
-        return session(opened, device, wanted, called(), faces)
-
-
-def called() -> str:
-    """Return the command line as a shell takes it again; a byte that is no UTF-8 is printed as an escape."""
-    return shlex.join(["edgefer", *sys.argv[1:]]).encode("utf-8", "backslashreplace").decode()
+    return session(opened, device, wanted, called(), faces)
 
 
 @contextlib.contextmanager
@@ -97,16 +89,6 @@ def session(
     loaded.engine.close()
     preferred = Preferred(loaded.name, loaded.artifact.precision, count, profile.providers)
     return take(bundle, detect(), preferred, wanted, command, bar, faces)
-
-
-def labelled(bundle: Bundle, data: Path, split: str | None) -> tuple[str, Dataset]:
-    """Read labelled faces as the bundle was trained on them; return the split's name and the faces."""
-    from edgefer.train import data as datasets
-    from edgefer.train.data.prepare import merged_as_trained
-
-    with bar("Reading faces") as progress:
-        splits = merged_as_trained(datasets.read(data, progress), bundle.recipe, bundle.labels)
-    return datasets.pick(splits, split)
 
 
 def print_record(record: BenchRecord) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from edgefer.bundle import Bundle
     from edgefer.devices.profile import DeviceProfile
     from edgefer.runtime.engines import LoadedEngine
+    from edgefer.train.data import Dataset
 
 bundle_argument = click.argument("bundle", required=False, type=click.Path(path_type=Path))
 device_option = click.option(
@@ -36,6 +38,11 @@ json_flag = click.option("--json", "as_json", is_flag=True, help="Print JSON on 
 def say(message: str) -> None:
     """Talk to a person: standard error."""
     click.echo(message, err=True)
+
+
+def called() -> str:
+    """Return the command line as a shell takes it again; a byte that is no UTF-8 is printed as an escape."""
+    return shlex.join(["edgefer", *sys.argv[1:]]).encode("utf-8", "backslashreplace").decode()
 
 
 def print_json(value: Any) -> None:
@@ -77,6 +84,25 @@ def step(label: str) -> Iterator[None]:
     say(f"{label} …")
     yield
     say(f"{label}: {time.monotonic() - start:.1f} s")
+
+
+def labelled(bundle: Bundle, data: Path, split: str | None, votes: Path | None = None) -> tuple[str, Dataset]:
+    """Read labelled faces; return the split's name and its faces, with labels merged as the bundle's were.
+
+    `votes` is FER+'s file. Says when the bundle may have seen the faces in training.
+    """
+    from edgefer.train import data as datasets
+    from edgefer.train.data import votes as ferplus
+    from edgefer.train.data.prepare import merged_as_trained
+
+    with bar("Reading faces") as progress:
+        name, faces = datasets.pick(datasets.read(data, progress), split)
+    if votes:
+        faces = ferplus.attach({name: faces}, votes)[name]
+    faces = merged_as_trained({name: faces}, bundle.recipe, bundle.labels)[name]
+    if bundle.recipe.get("data", {}).get("split"):
+        say("note: this bundle was trained on a division of its own; it may have seen pictures of this split")
+    return name, faces
 
 
 def profile_for(device: str | None, strict: bool = False) -> DeviceProfile:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 from shlex import quote
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgefer.commands._measure import measure_record, print_record
+from edgefer.commands._measure import ended_in_order, measure_record, print_record
 from edgefer.commands._shared import bundle_argument, device_option, print_json, say
+
+if TYPE_CHECKING:
+    from edgefer.bench.record import BenchRecord
 
 OTHERS = {
     "compare": ("_bench_compare", "Compare two records: faster, slower or the same."),
@@ -122,16 +125,8 @@ def command(json_file: Path | None, emulate: str | None, faces: int | None, **wa
 
     if json_file is not None and json_file != Path("-"):
         refuse_unwritable(json_file)
-    if emulate is None:
-        if faces is not None:
-            raise click.UsageError("--faces goes with --emulate; what is measured is drawn")
-        record = measure_record(**wanted)
-    else:
-        from edgefer.commands._emulate import emulate_record, refuse_measuring
-
-        refuse_measuring(wanted)
-        names = ("bundle", "engines", "precision", "data", "split")
-        record = emulate_record(emulate, faces, **{name: wanted[name] for name in names})
+    with ended_in_order():
+        record = measured(faces, wanted) if emulate is None else emulated(emulate, faces, wanted)
     if json_file == Path("-"):
         print_json(record.as_dict())
         return
@@ -139,3 +134,19 @@ def command(json_file: Path | None, emulate: str | None, faces: int | None, **wa
     if json_file is not None:
         write_record(record, json_file)
         say(f"record: {json_file}; next: edgefer report {quote(str(json_file))} --out report.html")
+
+
+def measured(faces: int | None, wanted: dict[str, Any]) -> BenchRecord:
+    """Return the record of this machine."""
+    if faces is not None:
+        raise click.UsageError("--faces goes with --emulate; what is measured is drawn")
+    return measure_record(**wanted)
+
+
+def emulated(board: str, faces: int | None, wanted: dict[str, Any]) -> BenchRecord:
+    """Return the record of an emulated board."""
+    from edgefer.commands._emulate import emulate_record, refuse_measuring
+
+    refuse_measuring(wanted)
+    names = ("bundle", "engines", "precision", "data", "split")
+    return emulate_record(board, faces, **{name: wanted[name] for name in names})

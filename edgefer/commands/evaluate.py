@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +12,10 @@ import click
 from edgefer.commands._shared import (
     bar,
     bundle_argument,
+    called,
     device_option,
     json_flag,
+    labelled,
     open_preferred,
     precision_option,
     print_json,
@@ -120,10 +120,9 @@ def command(
             engines = [open_preferred(opened, profile, engine, precision, None)]
         for loaded in engines:
             stack.callback(loaded.engine.close)
-        name, pictures = read_faces(opened, data, split, votes)
-        called = shlex.join(["edgefer", *sys.argv[1:]]).encode("utf-8", "backslashreplace").decode()
+        name, pictures = labelled(opened, data, split, votes)
         with bar("Evaluating") as progress:
-            found = list(accuracy.evaluate_all(opened, pictures, engines, name, progress, called))
+            found = list(accuracy.evaluate_all(opened, pictures, engines, name, progress, called()))
         if robust:
             for i, loaded in enumerate(engines):
                 found[i] = spoilt(opened, pictures, loaded, found[i], faces, seed or 0)
@@ -168,22 +167,6 @@ def open_all(bundle: Bundle, profile: DeviceProfile, engine: str | None, precisi
         wanted = " ".join(filter(None, (engine or "any installed engine", precision and f"in {precision}")))
         raise EngineError(f"{bundle.path} has nothing for {wanted}; it has: {has}")
     return [open_engine(bundle, name, p, profile.threads, profile.providers) for name, p in dict.fromkeys(pairs)]
-
-
-def read_faces(bundle: Bundle, data: Path, split: str | None, votes: Path | None) -> tuple[str, Dataset]:
-    """Return the split asked for and its name, with labels merged as the bundle's were, and with votes if given."""
-    from edgefer.train import data as datasets
-    from edgefer.train.data import votes as ferplus
-    from edgefer.train.data.prepare import merged_as_trained
-
-    with bar("Reading faces") as progress:
-        name, faces = datasets.pick(datasets.read(data, progress), split)
-    if votes:
-        faces = ferplus.attach({name: faces}, votes)[name]
-    faces = merged_as_trained({name: faces}, bundle.recipe, bundle.labels)[name]
-    if bundle.recipe.get("data", {}).get("split"):
-        say("note: this bundle was trained on a division of its own; it may have seen pictures of this split")
-    return name, faces
 
 
 def spoilt(

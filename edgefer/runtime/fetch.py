@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import http.client
 import ipaddress
@@ -21,7 +19,7 @@ from typing import IO, Any
 
 from edgefer import __version__
 from edgefer.errors import DetectorError
-from edgefer.files import sync_folder
+from edgefer.files import HeldError, alone, sync_folder
 from edgefer.runtime import models
 from edgefer.runtime.models import KnownModel
 
@@ -71,18 +69,23 @@ def pull(
     target = models.path(model)
     target.parent.mkdir(parents=True, exist_ok=True)
     addresses = _addresses(model)
-    with _alone(target.with_name(f".{target.name}.lock"), model, patience.lock):
-        try:
-            if models.read(model) is not None:
-                return target
-        except DetectorError as error:
-            say(f"note: {error}")
-        faults = []
-        for url in addresses:
+    faults = []
+    try:
+        with alone(target.with_name(f".{target.name}.lock"), patience.lock):
             try:
-                return _fetch(url, model, target, progress, patience)
-            except _GiveUp as fault:
-                faults.append(f"{urllib.parse.urlsplit(url).hostname}: {fault}")
+                if models.read(model) is not None:
+                    return target
+            except DetectorError as error:
+                say(f"note: {error}")
+            for url in addresses:
+                try:
+                    return _fetch(url, model, target, progress, patience)
+                except _GiveUp as fault:
+                    faults.append(f"{urllib.parse.urlsplit(url).hostname}: {fault}")
+    except HeldError as error:
+        raise DetectorError(
+            f"another edgefer has been fetching {model.name} for {patience.lock:.0f} s: wait for it, or end it"
+        ) from error
     raise DetectorError(
         f"{model.name} cannot be fetched ({'; '.join(faults)}); get {addresses[0]} ({model.bytes} bytes,"
         f" SHA-256 {model.sha256}) by other means and name it with --detector-model FILE"
@@ -111,24 +114,6 @@ def _loopback(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-@contextlib.contextmanager
-def _alone(lock: Path, model: KnownModel, seconds: float) -> Iterator[None]:
-    """Hold the lock, which the system lets go when the process dies; raises DetectorError after so many seconds."""
-    with lock.open("wb") as file:
-        end = time.monotonic() + seconds
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= end:
-                    raise DetectorError(
-                        f"another edgefer has been fetching {model.name} for {seconds:.0f} s: wait for it, or end it"
-                    ) from None
-                time.sleep(0.05)
-        yield
 
 
 def _fetch(url: str, model: KnownModel, target: Path, progress: Callable[[int, int], None], patience: Patience) -> Path:

@@ -17,10 +17,12 @@ import pytest
 from click.testing import CliRunner
 
 from edgefer.bench import record as records
-from edgefer.commands import _measure
+from edgefer.bench.emulator import programs
+from edgefer.commands import _shared
 from edgefer.commands import bench as benchmark
-from edgefer.commands._measure import called, ended_in_order
-from edgefer.errors import RecordError
+from edgefer.commands._measure import ended_in_order
+from edgefer.commands._shared import called
+from edgefer.errors import EmulatorError, RecordError
 from tests.bench.records import x86
 
 COMMAND = [sys.executable, "-m", "edgefer", "bench"]
@@ -81,7 +83,7 @@ def test_what_is_given_twice_is_measured_once(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_command_can_be_called_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_measure, "sys", SimpleNamespace(argv=["x", "bench", "my bundle", "--json", "b\udcff.json"]))
+    monkeypatch.setattr(_shared, "sys", SimpleNamespace(argv=["x", "bench", "my bundle", "--json", "b\udcff.json"]))
     assert shlex.split(called())[:3] == ["edgefer", "bench", "my bundle"]
     json.dumps(called(), ensure_ascii=False).encode("utf-8")
 
@@ -106,6 +108,41 @@ def test_a_signal_leaves_no_process_and_no_pictures(tmp_path: Path, number: sign
         finally:
             process.kill()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_board_that_cannot_be_emulated_names_those_that_can() -> None:
+    for board in ("", "rpi3", "jetson"):
+        done = CliRunner().invoke(benchmark.command, ["--emulate", board])
+        assert isinstance(done.exception, EmulatorError)
+        assert str(done.exception).endswith("cannot be emulated; choose one of: rpi4, rpi5")
+
+
+@pytest.mark.skipif(not programs.KEYRING.is_file(), reason="Debian's archive keyring is not installed")
+def test_a_signal_ends_the_emulator_too(tmp_path: Path) -> None:
+    """With programs of its names that never end: the emulator's are in a group of their own."""
+    said = tmp_path / "pid"
+    for name in programs.PACKAGES:
+        program = tmp_path / name
+        program.write_text(f"#!/bin/sh\necho $$ > {said}.new; mv {said}.new {said}\nsleep 60\n")
+        program.chmod(0o755)
+    with subprocess.Popen(
+        [*COMMAND, "--emulate", "rpi4", "--engine", "litert"],
+        env=os.environ | {"PATH": f"{tmp_path}:/usr/bin:/bin", "EDGEFER_CACHE_DIR": str(tmp_path / "cache")},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        try:
+            deadline = time.monotonic() + 30
+            while not said.exists():
+                assert time.monotonic() < deadline
+                assert process.poll() is None
+                time.sleep(0.05)
+            process.terminate()
+            assert process.wait(20) == 128 + signal.SIGTERM
+        finally:
+            process.kill()
+    with pytest.raises(ProcessLookupError):
+        os.killpg(int(said.read_text()), 0)
 
 
 def test_an_ignored_hang_up_stays_ignored() -> None:

@@ -7,15 +7,12 @@ there is ever changed.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -26,6 +23,7 @@ from edgefer.bench.emulator import programs
 from edgefer.bench.emulator.boards import Board
 from edgefer.bench.emulator.process import Finished, run
 from edgefer.errors import EmulatorError
+from edgefer.files import HeldError, alone
 
 Say = Callable[[str], None]
 
@@ -122,6 +120,10 @@ def prepare(
         texts = [f"{path}\0{text}" for path, text in board.files().items()]
         name = f"{board.name}-{_digest(system.name, *texts)}"
         root = _piece(folder, name, lambda new, say: _board(new, board, system.name), say)
+    except HeldError as error:
+        raise EmulatorError(
+            f"another edgefer has been preparing the emulator for {LOCK_TIMEOUT_S:.0f} s: end it"
+        ) from error
     except OSError as error:
         raise EmulatorError(f"the emulator cannot be kept in {folder}: {error.strerror or error}") from error
     return Machine(board, root, tuple(packages), plugin / "plugin.so", folder / "compiled")
@@ -132,7 +134,10 @@ def _piece(folder: Path, name: str, make: Callable[[Path, Say], None], say: Say)
     target = folder / name
     if target.is_dir():
         return target
-    with _alone(folder, say):
+    folder.mkdir(parents=True, exist_ok=True)
+    with alone(
+        folder / ".lock", LOCK_TIMEOUT_S, lambda: say("another edgefer is preparing the emulator: waiting for it")
+    ):
         if target.is_dir():
             return target
         for left in folder.glob(".*.new"):  # of a process that was killed: whoever is alive holds the lock
@@ -145,28 +150,6 @@ def _piece(folder: Path, name: str, make: Callable[[Path, Say], None], say: Say)
         finally:
             shutil.rmtree(new, ignore_errors=True)
     return target
-
-
-@contextlib.contextmanager
-def _alone(folder: Path, say: Say) -> Iterator[None]:
-    """Hold the lock of the folder, which the system lets go when the process dies."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("wb") as file:
-        end, told = time.monotonic() + LOCK_TIMEOUT_S, False
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= end:
-                    raise EmulatorError(
-                        f"another edgefer has been preparing the emulator for {LOCK_TIMEOUT_S:.0f} s: end it"
-                    ) from None
-            if not told:
-                say("another edgefer is preparing the emulator: waiting for it")
-                told = True
-            time.sleep(0.05)
-        yield
 
 
 def _debian(new: Path, say: Say) -> None:
