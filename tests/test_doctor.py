@@ -82,6 +82,15 @@ def test_the_bits_of_a_pi(
     assert bool(check.advice) == (status != "ok")
 
 
+def test_the_bits_of_the_driver_need_no_program(tmp_path: Path) -> None:
+    file = tmp_path / "sys/devices/platform/soc/soc:firmware/get_throttled"
+    file.parent.mkdir(parents=True)
+    file.write_text("50005\n")
+    pi = patient(tmp_path)
+    (check,) = board.throttling(replace(pi, profile=replace(pi.profile, throttled_command=())))
+    assert (check.status, check.found) == ("fail", "now: under-voltage, throttled (0x50005)")
+
+
 @pytest.mark.parametrize("script", ["exit 1", "echo VCHI initialization failed"])
 def test_a_pi_that_does_not_answer_is_no_pi_without_faults(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str

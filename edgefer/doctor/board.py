@@ -63,12 +63,14 @@ def temperature(patient: Patient) -> Check:
 def throttling(patient: Patient) -> Iterator[Check]:
     """Yield what slowed the device down: the Raspberry Pi's bits, or the counters of others."""
     profile = patient.profile
-    if profile.throttled_command:
-        yield throttled(board.throttled(profile, patient.root), " ".join(profile.throttled_command))
+    firmware = board.throttled(profile, patient.root)
+    asked = firmware is not None or bool(profile.throttled_command)
+    if asked:
+        yield throttled(firmware, " ".join(profile.throttled_command))
     counters = board.throttle_counters(profile, patient.root)
     if counters:
         yield counted(counters)
-    if not profile.throttled_command and not counters:
+    if not asked and not counters:
         yield Check("throttling", "info", "this device does not tell", "watch the temperature and the clock instead")
     mode = board.power_mode(profile)
     if mode is not None:

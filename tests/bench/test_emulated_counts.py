@@ -37,19 +37,25 @@ ROWS = committed()
 
 
 def test_there_are_committed_counts() -> None:
-    if not ROWS:
-        pytest.skip(f"no {' or '.join(f'{board}-emulated.json' for board in BOARDS)} in {RECORDS}")
-    assert {row.precision for _, _, row in ROWS} >= {"int8"}
+    if not RECORDS.is_dir():
+        pytest.skip("a source distribution has no benchmarks/records")
+    assert {(board, row.engine) for board, _, row in ROWS if row.precision == "int8"} >= {
+        (board, engine) for board in BOARDS for engine in ("litert", "onnxruntime", "openvino")
+    }
+
+
+def test_the_committed_counts_are_those_of_the_bundle_that_ships() -> None:
+    assert {digest for _, digest, _ in ROWS} <= {open_bundle().digest()}, "make the records again"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("board", "digest", "row"), ROWS, ids=[f"{b}-{r.engine}-{r.precision}" for b, _, r in ROWS])
+@pytest.mark.parametrize(
+    ("board", "row"), [(b, r) for b, _, r in ROWS], ids=[f"{b}-{r.engine}-{r.precision}" for b, _, r in ROWS]
+)
 def test_an_inference_still_costs_what_is_committed(
-    tmp_path_factory: pytest.TempPathFactory, board: str, digest: str, row: Emulation
+    tmp_path_factory: pytest.TempPathFactory, board: str, row: Emulation
 ) -> None:
     bundle = open_bundle()
-    if bundle.digest() != digest:
-        pytest.skip("the counts are those of another bundle than the one that ships: make the record again")
     package = DISTRIBUTIONS[row.engine]
     here = versions([package]).get(package)
     if here is None or here.split("-")[0] != row.engine_version:
