@@ -114,7 +114,7 @@ class Bundle:
     @property
     def name(self) -> str:
         """The directory's name without `.edgefer`."""
-        return self.path.name.removesuffix(".edgefer")
+        return self.path.name.removesuffix(SUFFIX)
 
     def artifact(self, format: str, precision: str | None = None) -> Artifact:
         """Return the artifact of that format; without `precision` int8 is preferred to fp16 to fp32.
@@ -187,20 +187,39 @@ class Bundle:
         }
 
 
-def shipped() -> Path:
-    """Return the path of the bundle inside the package."""
-    return Path(str(resources.files("edgefer") / "models" / "edge-s.edgefer"))
+SUFFIX = ".edgefer"
+DEFAULT = "edge-m"
+"""The shipped bundle that is taken when none is named."""
+
+
+def shipped(name: str = DEFAULT) -> Path:
+    """Return the path of the bundle called `name` inside the package."""
+    return Path(str(resources.files("edgefer") / "models" / f"{name}{SUFFIX}"))
+
+
+def shipped_names() -> list[str]:
+    """Return the names of the bundles inside the package, sorted."""
+    folder = resources.files("edgefer") / "models"
+    return sorted(f.name.removesuffix(SUFFIX) for f in folder.iterdir() if f.name.endswith(SUFFIX))
 
 
 def open_bundle(path: Path | str | None = None) -> Bundle:
-    """Read the manifest of the bundle at `path` (without: the one that ships) and check all that it says.
+    """Read the manifest of the bundle at `path` and check all that it says.
+
+    Without a path it is the one that ships, and a bare name of one that ships means that one, unless there is such a
+    path.
 
     That every file is there with its size is checked here; contents are checked when they are read.
     Raises BundleError: what was wrong, what was found, what to do.
     """
     path = Path(path) if path is not None else shipped()
+    if not path.exists() and str(path) in shipped_names():
+        path = shipped(str(path))
     if not path.is_dir():
-        raise BundleError(f"there is no bundle at {path}: a bundle is a directory with a {MANIFEST} in it")
+        raise BundleError(
+            f"there is no bundle at {path}: a bundle is a directory with a {MANIFEST} in it;"
+            f" {', '.join(shipped_names())} come with edgefer"
+        )
     try:
         with (path / MANIFEST).open("rb") as stream:
             text = stream.read(MAX_MANIFEST_BYTES + 1)

@@ -201,7 +201,7 @@ def test_a_folder_with_unreadable_pictures_among_good_ones(tmp_path: Path) -> No
         (lambda p: (p / "manifest.json").write_text('{"schema": 99}'), "newer edgefer"),
         (
             lambda p: (p / "manifest.json").write_text(
-                (p / "manifest.json").read_text().replace('"edge-s.int8.tflite"', '"../evil.tflite"')
+                (p / "manifest.json").read_text().replace('"edge-m.int8.tflite"', '"../evil.tflite"')
             ),
             "leaves the bundle",
         ),

@@ -29,7 +29,7 @@ def test_a_row_has_the_figures_of_the_list(entry) -> None:
         return
     assert f"| {entry.score.accuracy:.3f} (".replace("0.", ".") in row
     assert entry.score.low <= entry.score.accuracy <= entry.score.high
-    assert f"--arch {entry.name} " in entry.score.command
+    assert re.search(rf"--(arch|recipe) {entry.name} ", entry.score.command)
     given = re.search(r"--epochs (\d+)", entry.score.command)
     allowed = int(given.group(1)) if given else load_recipe(entry.name).epochs
     assert 0 <= entry.score.epochs <= allowed

@@ -133,7 +133,7 @@ def command(
     """Turn a trained bundle into TFLite, ONNX and OpenVINO, float and int8, and prove each one.
 
     Every artifact runs in its real engine on the validation split and is compared with the trained network. If one
-    disagrees, nothing is written. Without BUNDLE, the one that ships is exported (give --out then).
+    disagrees, nothing is written. One that ships, by its name, or edge-m without BUNDLE, needs --out.
 
     \b
     Examples:
@@ -147,10 +147,10 @@ def command(
     from edgefer.train import data as datasets
     from edgefer.train.data import prepare
 
-    if bundle is None and out is None:
-        raise click.UsageError("exporting the bundle that ships needs --out: the package itself is not changed")
-    wanted = _plan(formats, precisions, int8, **chosen)
     opened = open_bundle(bundle)
+    if out is None and opened.path != bundle:
+        raise click.UsageError("exporting a bundle that ships needs --out: the package itself is not changed")
+    wanted = _plan(formats, precisions, int8, **chosen)
     taught = open_bundle(teacher) if teacher else None
     with bar("Reading faces") as progress:
         splits = datasets.read(data, progress)

@@ -143,6 +143,10 @@ def _train(
     )
     for note in prepared.notes:
         say(note)
+    if recipe.distill.votes and prepared.train.votes is None:
+        recipe = dataclasses.replace(recipe, distill=dataclasses.replace(recipe.distill, votes=False))
+        teachers = "labels and teachers" if recipe.distill.on else "labels alone"
+        say(f"the recipe lets FER+ votes teach, but the data has none (--votes): it learns from {teachers}")
     runs = [(recipe, out, tensorboard)]
     if seeds:
         runs = [
@@ -192,7 +196,7 @@ def _recipe(
     }
     name = recipe or (arch if arch in recipe_names() else "edge-s")
     found = load_recipe(name, overrides)
-    if votes and found.data.votes == "none":
+    if votes and found.data.votes == "none" and not found.distill.votes:
         found = dataclasses.replace(found, data=dataclasses.replace(found.data, votes="soft"))
     return found
 

@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgefer import plugins
 from edgefer.bundle import Artifact, Bundle, open_bundle
 from edgefer.errors import TrainError
 from edgefer.train import architectures, kept, network, network_file
+from edgefer.train.data import Dataset
 from edgefer.train.recipe import Augmentation, Recipe
 
 BATCH = 256
@@ -70,6 +72,52 @@ def load_teachers(keras: Any, paths: Sequence[str], names: Sequence[str]) -> tup
         order = tuple(bundle.labels.index(name) for name in names)
         teachers.append(Teacher(net, order, _weights_of(bundle).file.sha256))
     return tuple(teachers)
+
+
+def answers(
+    teachers: Sequence[Teacher],
+    train: Dataset,
+    recipe: Recipe,
+    progress: Callable[[int, int], None] | None = None,
+) -> npt.NDArray[np.float32]:
+    """Return what a network is taught of each picture, float32 [n, classes]: `soft_labels`, or `with_votes`."""
+    if not recipe.distill.votes:
+        return soft_labels(teachers, train.images, recipe, progress)
+    if train.votes is None:
+        raise TrainError(
+            "distill.votes is on, but the data has no votes: give FER+'s fer2013new.csv with --votes, or a .npz with"
+            " `votes`"
+        )
+    taught = soft_labels(teachers, train.images, recipe, progress) if teachers else None
+    return with_votes(train.votes, train.labels, len(train.names), taught, recipe.distill.temperature)
+
+
+def with_votes(
+    votes: npt.NDArray[np.uint8],
+    labels: npt.NDArray[np.int64],
+    classes: int,
+    taught: npt.NDArray[np.float32] | None,
+    temperature: float,
+) -> npt.NDArray[np.float32]:
+    """Return how pictures with such votes, and such answers of teachers, are labelled: float32 [n, classes].
+
+    A logistic regression from the shares of the votes and the logarithm of the answers to the labels, fitted on these
+    pictures. People's votes are not there for a picture from a camera, so it is no network that could ship, but it can
+    teach one (learning with privileged information: Lopez-Paz et al., 2016, arXiv:1511.03643). Its probabilities are
+    given at `temperature`, as those of a teacher are.
+    """
+    plugins.require("sklearn", "train", "teaching with votes")
+    from sklearn.linear_model import LogisticRegression
+
+    share = votes / np.maximum(votes.sum(axis=1, keepdims=True), 1)
+    told = [share, share**2, np.sqrt(share)]
+    if taught is not None:
+        told.append(np.log(taught + 1e-8))
+    known = np.concatenate(told, axis=1)
+    fitted = LogisticRegression(max_iter=3000).fit(known, labels)
+    softened = np.zeros((len(labels), classes), np.float64)
+    softened[:, fitted.classes_] = fitted.predict_proba(known) ** (1.0 / temperature)
+    return np.asarray(softened / softened.sum(axis=1, keepdims=True), np.float32)
 
 
 def soft_labels(

@@ -26,7 +26,7 @@ from edgefer.train.recipe import Recipe
 from edgefer.train.state import Arrays, EpochReport, Progress
 from edgefer.train.step import Trainer, build_trainer, targets_of
 
-LEG = 250
+LEG = 500
 """Steps between two chances to keep the state."""
 SAVE_EVERY = 60.0
 """Seconds between two states within an epoch; each epoch's end is kept in any case."""
@@ -81,10 +81,10 @@ def fit(
     keras.utils.set_random_seed(recipe.seed)
     teachers = distill.load_teachers(keras, recipe.distill.teachers, train.names)
     run = state.fingerprint(train, validation, recipe, [t.sha256 for t in teachers])
-    cached = bool(teachers) and recipe.distill.views > 0
+    cached = recipe.distill.votes or (bool(teachers) and recipe.distill.views > 0)
     inputs: list[npt.NDArray[Any]] = [train.images[..., None], targets_of(train, recipe)]
     if cached:
-        inputs.append(distill.soft_labels(teachers, train.images, recipe, on_teachers))
+        inputs.append(distill.answers(teachers, train, recipe, on_teachers))
     batch = min(recipe.batch, len(train))
     steps = len(train) // batch
     trainer = build_trainer(keras, recipe, len(train.names), steps, teachers, cached, workers)

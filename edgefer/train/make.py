@@ -19,6 +19,7 @@ from edgefer.errors import TrainError
 from edgefer.labels import FER2013_LABELS
 from edgefer.metrics import measure
 from edgefer.preprocess import Preprocess
+from edgefer.train import floor
 from edgefer.train.data import Dataset, votes
 from edgefer.train.fit import EpochProgress, FitResult, StepProgress, TeacherProgress, fit, logits_of
 from edgefer.train.recipe import Recipe
@@ -90,9 +91,12 @@ def write_trained(
     result: FitResult, train: Dataset, validation: Dataset, recipe: Recipe, out: Path, test: Dataset | None = None
 ) -> tuple[Bundle, Run]:
     """Write the best weights of a run as a bundle, with its figures and the temperature fitted on `validation`."""
+    logits = logits_of(result.model, validation.images)
+    if recipe.recall_floor:
+        floor.apply(result.model, floor.biases(logits, validation.labels, recipe.recall_floor))
+        logits = logits_of(result.model, validation.images)
     weights = _weights(result.model)
     file = describe(f"{recipe.arch}.weights.h5", weights)
-    logits = logits_of(result.model, validation.images)
     temperature = fit_temperature(logits, validation.labels)
     probabilities = softmax(logits, temperature)
     accuracy = measure(probabilities, validation.labels, validation.names)

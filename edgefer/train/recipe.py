@@ -140,6 +140,9 @@ class Distillation:
     """Of the teachers in the loss; the labels have the rest."""
     temperature: float = 3.0
     """Both sides' logits are divided by it; the loss is multiplied by its square."""
+    votes: bool = False
+    """Whether FER+ votes teach too: the answer for a picture becomes what pictures with such votes, and such answers of
+    the teachers, are labelled in the training data (`distill.with_votes`). Teachers then need `views`."""
     views: int = 0
     """0: the teachers see the very crop that the student sees, in the same step. More: their answer is averaged over
     so many random views of each picture once, and kept in the cache."""
@@ -153,6 +156,13 @@ class Distillation:
                 "views": _between(self.views, 0, 1000),
             },
         )
+        if self.votes and self.teachers and not self.views:
+            raise RecipeError("recipe: distill.votes with teachers needs distill.views, such as 8: answers to be kept")
+
+    @property
+    def on(self) -> bool:
+        """Whether there is anything to learn from besides the labels."""
+        return self.votes or bool(self.teachers)
 
 
 @dataclass(frozen=True)
@@ -189,6 +199,9 @@ class Recipe:
     """Momentum of the exponential moving average of the weights that is evaluated and kept; 0 switches it off."""
     class_weight_power: float = 0.0
     """Classes weigh (largest count / count) ** power in the loss; 0 = as they come, 1 = balanced."""
+    recall_floor: float = 0.0
+    """Lowest recall that a class may have on the validation pictures: biases of classes that are overlooked more often
+    are raised after training until they have it (`floor`); 0 = as trained."""
     mixed_precision: str = "auto"
     """`auto` (bfloat16 where a GPU is found), `on`, `off`."""
     seed: int = 1
@@ -216,6 +229,7 @@ class Recipe:
                 "label_smoothing": (self.label_smoothing, 0 <= self.label_smoothing < 1, "0 to below 1"),
                 "ema": (self.ema, 0 <= self.ema < 1, "0 to below 1"),
                 "class_weight_power": _between(self.class_weight_power, 0, 1),
+                "recall_floor": _between(self.recall_floor, 0, 1),
                 "mixed_precision": _one_of(self.mixed_precision, "auto", "on", "off"),
                 "seed": _at_least(self.seed, 0),
             },

@@ -114,7 +114,7 @@ def _loss(keras: Any, recipe: Recipe, classes: int) -> Any:
     def loss(_: Any, packed: Any) -> Any:
         logits, targets = packed[:, :classes], packed[:, classes : 2 * classes]
         hard = -ops.sum(targets * ops.log_softmax(logits), axis=-1)
-        if not recipe.distill.teachers:
+        if not recipe.distill.on:
             return hard
         taught = packed[:, 2 * classes :]
         away = ops.log(taught + 1e-8) - ops.log_softmax(logits / temperature)

@@ -209,7 +209,7 @@ def _refuse(train: Dataset, recipe: Recipe) -> None:
         ("data.votes = 'soft' (take 'majority')", train.targets is not None),
         ("data.balance = 'sampling' (take 'resample')", recipe.data.balance == "sampling"),
         ("class_weight_power (leave it 0)", recipe.class_weight_power != 0),
-        ("distill.teachers (leave them out)", bool(recipe.distill.teachers)),
+        ("distill (leave teachers and votes out)", recipe.distill.on),
     ):
         if given:
             raise TrainError(f"{recipe.arch} cannot be trained with {name}")

@@ -160,7 +160,7 @@ def test_the_widths_that_groups_says_are_those_of_its_layers(network: Network) -
 
 @pytest.fixture(scope="module")
 def edge() -> Network:
-    return randomised(from_keras(architectures.build(keras, "edge-s", 7)))
+    return randomised(from_keras(architectures.build(keras, "edge-s0", 7)))
 
 
 def test_residual_layers_go_together(edge: Network) -> None:
@@ -203,7 +203,7 @@ def test_nothing_changes_when_there_is_nothing_to_save(edge: Network) -> None:
 
 def test_as_narrow_as_it_gets_and_no_further(edge: Network) -> None:
     scores = random_scores(edge)
-    with pytest.raises(ExportError, match=r"edge-s cannot be narrowed to 1,000 MACs: ([\d,]+) is the least") as error:
+    with pytest.raises(ExportError, match=r"edge-s0 cannot be narrowed to 1,000 MACs: ([\d,]+) is the least") as error:
         narrow(edge, scores, 1000, multiple=16, least=20)
     reached = int(str(error.value).split(": ")[1].split()[0].replace(",", ""))
     found = check(edge, PICTURES, scores, reached, multiple=16, least=20)

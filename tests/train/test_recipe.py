@@ -43,6 +43,7 @@ def test_overrides_win_and_none_means_not_given() -> None:
         ("[distil]\nweight = 1.0", "did you mean 'distill'"),
         ("[distill]\nteachers = [3]", "distill.teachers must be of type str"),
         ("[distill]\ntemperature = 0", "0.1 to 100"),
+        ("[distill]\nvotes = true\nteachers = ['x']", "needs distill.views"),
         ("[augmentation]\nflip = 2", "augmentation.flip = 2.0 is out of range"),
         ("epochs = 0", "epochs = 0 is out of range"),
         ("epochs = 2.5", "must be of type int"),
