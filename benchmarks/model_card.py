@@ -92,14 +92,16 @@ def main() -> None:
     bundle = open_bundle(arguments.bundle)
     (main,) = read_evaluations(arguments.robustness)
     text = card(bundle, read_evaluations(arguments.evaluations), main)
-    files.write_text(bundle.path / "MODEL_CARD.md", "\n".join(map(_wrapped, text.split("\n"))))
+    files.write_text(bundle.path / "MODEL_CARD.md", "\n\n".join(map(_wrapped, text.split("\n\n"))))
 
 
-def _wrapped(line: str) -> str:
-    """Return a line of text broken at 120 columns; tables and commands stay as they are."""
-    if line.startswith(("|", "    ", "#")):
-        return line
-    return textwrap.fill(line, 120, break_long_words=False, break_on_hyphens=False)
+def _wrapped(block: str) -> str:
+    """Return a paragraph with lines of 120 columns; tables, commands, headings and lists stay as they are."""
+    if block.startswith(("|", "    ", "#", "- ")):
+        return block
+    return textwrap.fill(" ".join(block.split()), 120, break_long_words=False, break_on_hyphens=False) + (
+        "\n" if block.endswith("\n") else ""
+    )
 
 
 def card(bundle: Bundle, evaluations: tuple[Evaluation, ...], main: Evaluation) -> str:

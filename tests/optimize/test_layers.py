@@ -127,7 +127,7 @@ CASES = {
         "s4_conv",
         lambda n: scaled(n, ["s4_bn", "s4r1_bn", "s4r2_bn"], ["s4r1_conv", "s4r2_conv", "s5_conv"], slice(9, 10), 1e3),
     ),
-    "kernel": ("s3_conv", lambda n: scaled(n, ["s2_bn"], ["s3_conv"], slice(7, 8), 1e-4)),
+    "kernel": ("s3_conv", lambda n: scaled(n, ["s2_bn"], ["s3_conv"], slice(12, 13), 1e-4)),
     "residual convolution": ("s3r1_conv", lambda n: shifted(n, "s3r1_bn", slice(9, 10), -1e4)),
     "logits": ("logits", lambda n: shifted(n, "logits", slice(None), 3e3)),
 }
@@ -147,7 +147,7 @@ def test_the_layer_that_breaks_is_named_first(world: World, case: str) -> None:
     first = worst(losses)[0]
     assert first.name == culprit
     assert first.lost > 0.5
-    assert first.own > 5
+    assert first.own > 10
     for loss in losses[: SHIPPED.index(culprit)]:
         assert loss.noise > 15
     lines = advice(losses)
@@ -158,7 +158,7 @@ def test_the_layer_that_breaks_is_named_first(world: World, case: str) -> None:
     assert ("weights" in lines[0]) == (culprit not in ("s3r1_conv", "logits"))
     if case == "all of a residual stage":
         assert [loss.name for loss in worst(losses)] == ["s4_conv", "s4r1_conv", "s4r1_add"]
-        assert lines[3].startswith("so do: s4r2_conv, s4r2_add")
+        assert lines[3] == "so do: s4r2_conv, s4r2_add"
     else:
         assert len(lines) == 1
 
