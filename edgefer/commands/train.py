@@ -270,6 +270,8 @@ def _one(
 def _tell(figures: dict[str, Any], more: str = "") -> None:
     low, high = figures["ci95"]
     say(f"validation accuracy {figures['accuracy']:.4f} (95 % {low:.4f}–{high:.4f}, n = {figures['n']}){more}")
+    if "accuracy_before_recall_floor" in figures:
+        say(f"  {figures['accuracy_before_recall_floor']:.4f} before biases were moved for recall_floor")
     for name, what in (("ferplus", "against FER+ majority"), ("test", "test split")):
         if name in figures:
             say(f"{what}: {figures[name]['accuracy']:.4f} (n = {figures[name]['n']})")

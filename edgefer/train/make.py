@@ -92,7 +92,9 @@ def write_trained(
 ) -> tuple[Bundle, Run]:
     """Write the best weights of a run as a bundle, with its figures and the temperature fitted on `validation`."""
     logits = logits_of(result.model, validation.images)
+    before = None
     if recipe.recall_floor:
+        before = float((logits.argmax(axis=1) == validation.labels).mean())
         floor.apply(result.model, floor.biases(logits, validation.labels, recipe.recall_floor))
         logits = logits_of(result.model, validation.images)
     weights = _weights(result.model)
@@ -109,6 +111,7 @@ def write_trained(
         "train_pictures": len(train),
         "parameters": int(result.model.count_params()),
         "ferplus": _ferplus(probabilities, validation),
+        "accuracy_before_recall_floor": before,
     }
     if test is not None:
         said = softmax(logits_of(result.model, test.images), temperature)

@@ -78,7 +78,9 @@ def test_votes_teach_in_a_real_run_and_are_asked_with_the_teachers(tmp_path: Pat
     np.savez(tmp_path / "voted.npz", images=images, labels=labels, votes=votes)
     np.savez(tmp_path / "plain.npz", images=images, labels=labels)
     recipe = tmp_path / "r.toml"
-    recipe.write_text('arch = "edge-xs"\nepochs = 1\nbatch = 16\n[distill]\nvotes = true\nviews = 1\n')
+    recipe.write_text(
+        'arch = "edge-xs"\nepochs = 1\nbatch = 16\nrecall_floor = 0.1\n[distill]\nvotes = true\nviews = 1\n'
+    )
     call = ["--recipe", str(recipe), "--no-page", "--json"]
     taught = CliRunner().invoke(
         command,
@@ -93,6 +95,7 @@ def test_votes_teach_in_a_real_run_and_are_asked_with_the_teachers(tmp_path: Pat
     )
     assert alone.exit_code == 0, alone.output
     assert "the data has none (--votes): it learns from labels alone" in alone.stderr
+    assert "before biases were moved for recall_floor" in alone.stderr
     assert open_bundle(tmp_path / "b.edgefer").recipe["distill"]["votes"] is False
     assert json.loads(alone.stdout)["train_pictures"] < len(labels)
 
