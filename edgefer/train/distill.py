@@ -104,8 +104,10 @@ def with_votes(
     A logistic regression from the shares of the votes and the logarithm of the answers to the labels, fitted on these
     pictures. People's votes are not there for a picture from a camera, so it is no network that could ship, but it can
     teach one (learning with privileged information: Lopez-Paz et al., 2016, arXiv:1511.03643). Its probabilities are
-    given at `temperature`, as those of a teacher are.
+    given at `temperature`, as those of a teacher are. Raises TrainError when all pictures have the same label.
     """
+    if len(np.unique(labels)) < 2:
+        raise TrainError("distill.votes needs pictures of two labels or more; all have the same one")
     plugins.require("sklearn", "train", "teaching with votes")
     from sklearn.linear_model import LogisticRegression
 

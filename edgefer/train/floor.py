@@ -75,9 +75,15 @@ def _climbed(
     return shift
 
 
+def last_bias(net: Any) -> Any:
+    """Return the biases of the network's last layer; raises TrainError when it has none."""
+    bias = getattr(net.layers[-1], "bias", None)
+    if bias is None:
+        raise TrainError(f"recall_floor needs a last layer with biases; {net.layers[-1].name} has none: leave it out")
+    return bias
+
+
 def apply(net: Any, shift: npt.NDArray[np.float64]) -> None:
     """Add `shift` to the biases of the network's last layer; raises TrainError when it has none."""
-    bias = getattr(net.layers[-1], "bias", None)
-    if bias is None or tuple(bias.shape) != shift.shape:
-        raise TrainError(f"recall_floor needs a last layer with a bias a class; {net.layers[-1].name} has none")
+    bias = last_bias(net)
     bias.assign(np.asarray(bias) + shift.astype(np.float32))

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgefer.train import architectures
+from edgefer.train import architectures, floor
 from edgefer.train.data import Dataset
 from edgefer.train.distill import Teacher, answer_layer
 from edgefer.train.distribute import ALONE, Workers, model_class, synchronise
@@ -59,6 +59,8 @@ def build_trainer(
 
     with workers.scope():
         net = architectures.build(keras, recipe.arch, classes, weights=recipe.weights, unfreeze=recipe.unfreeze)
+        if recipe.recall_floor:
+            floor.last_bias(net)  # better refused now than after hours
         if workers.strategy:
             synchronise(keras, net)
         settings = recipe.augmentation

@@ -56,5 +56,16 @@ def test_the_shift_goes_into_the_last_layer() -> None:
 
 def test_a_network_without_such_biases_is_refused() -> None:
     last = SimpleNamespace(name="out", bias=None)
-    with pytest.raises(TrainError, match="recall_floor needs a last layer with a bias a class; out has none"):
+    with pytest.raises(TrainError, match="recall_floor needs a last layer with biases; out has none: leave it out"):
         floor.apply(SimpleNamespace(layers=[last]), np.zeros(3))
+
+
+def test_a_run_that_could_not_end_well_does_not_begin() -> None:
+    keras = pytest.importorskip("keras", reason="needs edgefer[train]")
+    from edgefer.train.recipe import Recipe
+    from edgefer.train.step import build_trainer
+
+    trainer = build_trainer(keras, Recipe(arch="mlp", epochs=1, recall_floor=0.4), 7, 2, (), False)
+    assert floor.last_bias(trainer.net).shape == (7,)
+    with pytest.raises(TrainError, match="leave it out"):
+        build_trainer(keras, Recipe(arch="mlp-relu", epochs=1, recall_floor=0.4), 7, 2, (), False)

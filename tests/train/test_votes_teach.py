@@ -65,6 +65,11 @@ def test_teachers_and_votes_together_know_more_than_either() -> None:
     assert right(distill.with_votes(blind, LABELS, 3, answers, 1.0)) == pytest.approx(right(answers), abs=0.02)
 
 
+def test_a_single_label_is_refused() -> None:
+    with pytest.raises(TrainError, match="two labels or more"):
+        distill.with_votes(VOTES, np.zeros(600, np.int64), 3, None, 1.0)
+
+
 def test_data_without_votes_is_refused() -> None:
     faces = Dataset(*cartoon.dataset(2, seed=0), FER2013_LABELS)
     with pytest.raises(TrainError, match="the data has no votes: give FER"):
