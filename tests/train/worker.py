@@ -29,7 +29,7 @@ recipe = Recipe(
     epochs=int(given["epochs"]),
     batch=28,
     optimizer="sgd",
-    learning_rate=0.01,
+    learning_rate=0.003,
     mixed_precision="off",
     augmentation=Augmentation(0, 0, 0, 0, 0, 0, 0, 0, 0),
 )

@@ -88,10 +88,18 @@ def _unsigned_activations(model: Any) -> None:
     """
     from onnx import numpy_helper
 
-    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
-    for name in {node.input[2] for node in model.graph.node if node.op_type == "QuantizeLinear"}:
-        zero = numpy_helper.to_array(tensors[name]).astype(np.int16) + 128
-        tensors[name].CopyFrom(numpy_helper.from_array(zero.astype(np.uint8), name))
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    shifted: dict[str, str] = {}
+    for node in model.graph.node:
+        of_weights = node.op_type == "DequantizeLinear" and node.input[0] in constants
+        if node.op_type not in ("QuantizeLinear", "DequantizeLinear") or of_weights:
+            continue
+        name = node.input[2]
+        if name not in shifted:  # a constant of their own: weights with the same zero point may share it
+            shifted[name] = f"{name}_unsigned"
+            zero = numpy_helper.to_array(constants[name]).astype(np.int16) + 128
+            model.graph.initializer.append(numpy_helper.from_array(zero.astype(np.uint8), shifted[name]))
+        node.input[2] = shifted[name]
 
 
 def _free_batch(model: Any) -> None:
