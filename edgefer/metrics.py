@@ -94,7 +94,8 @@ def wilson(hits: int, n: int) -> tuple[float, float]:
     centre = p + z * z / (2 * n)
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
-    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+    # Of none and of all, the bound is the share itself; floating point may fall short of it.
+    return min(p, max(0.0, (centre - half) / scale)), max(p, min(1.0, (centre + half) / scale))
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def trained_weights(train: Dataset, path: Path) -> bytes:
     from edgefer.train import architectures
 
     keras.utils.set_random_seed(0)
-    net = architectures.build(keras, "edge-xs", 7)
+    net = architectures.build(keras, "edge-xs0", 7)
     net.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     net.get_layer("dropout").rate = 0.0
     for layer in net.layers:
@@ -66,10 +66,10 @@ class World(NamedTuple):
     said: list[str]
 
 
-def write_trained(path: Path, weights: bytes, name: str = "edge-xs.weights.h5") -> Bundle:
+def write_trained(path: Path, weights: bytes, name: str = "edge-xs0.weights.h5") -> Bundle:
     artifact = Artifact(describe(name, weights), "keras", "fp32")
     metrics = {name: {"split": "validation", "n": 1, "accuracy": 1.0}}
-    bundle = Bundle(path, "edge-xs", FER2013_LABELS, Preprocess(), (artifact,), metrics, versions={"keras": "3"})
+    bundle = Bundle(path, "edge-xs0", FER2013_LABELS, Preprocess(), (artifact,), metrics, versions={"keras": "3"})
     return write_bundle(bundle, {name: weights, "MODEL_CARD.md": b"# card\n"})
 
 
@@ -126,8 +126,8 @@ def test_in_place_export_keeps_what_was_there(world: World) -> None:
     bundle = open_bundle(world.result.bundle.path).verify()
     assert [(a.format, a.precision) for a in bundle.artifacts] == [("keras", "fp32"), *KINDS]
     assert (bundle.path / "MODEL_CARD.md").read_bytes() == b"# card\n"
-    assert bundle.artifact("tflite").path == "edge-xs.int8.tflite"
-    assert bundle.artifact("openvino", "fp32").companions[0].path == "edge-xs.fp32.bin"
+    assert bundle.artifact("tflite").path == "edge-xs0.int8.tflite"
+    assert bundle.artifact("openvino", "fp32").companions[0].path == "edge-xs0.fp32.bin"
     assert bundle.parent is None
     assert {"tensorflow", "tf2onnx", "openvino", "keras"} <= set(bundle.versions)
     assert any("litert" in line for line in world.said)
@@ -273,7 +273,7 @@ def test_a_model_that_answers_otherwise_is_refused_and_nothing_changes(
     turned = np.roll(world.converted.trained, 1, axis=1)
     returns(dataclasses.replace(world.converted, tuned=turned, int8=turned), monkeypatch)
     before = state(fresh.path)
-    with pytest.raises(ExportError, match=r"edge-xs\.fp32\.tflite in litert.*label of its network for .* %") as error:
+    with pytest.raises(ExportError, match=r"edge-xs0\.fp32\.tflite in litert.*label of its network for .* %") as error:
         export(fresh, world.train, world.validation)
     one_line(error)
     assert state(fresh.path) == before
@@ -291,7 +291,7 @@ def test_lost_accuracy_is_refused(world: World, fresh: Bundle, monkeypatch: pyte
 def test_a_broken_file_is_refused_and_nothing_changes(
     world: World, fresh: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files = world.converted.files | {("onnx", "int8"): {"edge-xs.int8.onnx": b"not a model"}}
+    files = world.converted.files | {("onnx", "int8"): {"edge-xs0.int8.onnx": b"not a model"}}
     returns(dataclasses.replace(world.converted, files=files), monkeypatch)
     before = state(fresh.path)
     with pytest.raises(EngineError, match="onnxruntime cannot load"):
@@ -341,7 +341,7 @@ def test_a_bundle_without_weights_says_so(world: World, tmp_path: Path) -> None:
 
 
 def test_whole_keras_models_are_not_read(world: World, tmp_path: Path) -> None:
-    bundle = write_trained(tmp_path / "x.edgefer", b"anything", name="edge-xs.keras")
+    bundle = write_trained(tmp_path / "x.edgefer", b"anything", name="edge-xs0.keras")
     with pytest.raises(ExportError, match=r"must be a \.weights\.h5 file"):
         export(bundle, world.train, world.validation)
 
@@ -455,7 +455,7 @@ def test_a_layer_with_extreme_weights_is_refused_by_its_name(world: World, tmp_p
     kept = Plan(formats=("tflite",), precisions=("int8",), keep_float=KEPT, max_drop=3)
     result = export(bundle, world.train, world.validation, kept, out=tmp_path / "kept.edgefer")
     assert result.parities[0].passed
-    assert result.bundle.metrics["edge-xs.int8.tflite"]["quantisation"]["keep_float"] == list(KEPT)
+    assert result.bundle.metrics["edge-xs0.int8.tflite"]["quantisation"]["keep_float"] == list(KEPT)
 
 
 def test_narrowed_bundles_hold_their_own_network(world: World, fresh: Bundle, tmp_path: Path) -> None:
@@ -473,7 +473,7 @@ def test_narrowed_bundles_hold_their_own_network(world: World, fresh: Bundle, tm
     bundle = open_bundle(result.bundle.path).verify()
     assert bundle.parent == fresh.digest()
     [stored] = [a for a in bundle.artifacts if a.format == "keras"]
-    assert [f.path for f in stored.companions] == ["edge-xs.network.json"]
+    assert [f.path for f in stored.companions] == ["edge-xs0.network.json"]
     assert bundle.artifact("tflite", "fp32").bytes < 0.8 * world.result.bundle.artifact("tflite", "fp32").bytes
     # Its weights and layers are what the float artifact computes: it can teach, and be exported again.
     net = distill.load_net(keras, bundle)
@@ -489,7 +489,7 @@ def test_narrowed_bundles_hold_their_own_network(world: World, fresh: Bundle, tm
         if parity.int8_agreement is not None:
             assert parity.int8_agreement >= 99
     again = export(bundle, world.train, world.validation, Plan(formats=("tflite",), precisions=("fp16",), max_drop=3))
-    assert again.bundle.artifact("tflite", "fp16").path == "edge-xs.fp16.tflite"
+    assert again.bundle.artifact("tflite", "fp16").path == "edge-xs0.fp16.tflite"
     assert not list(tmp_path.glob("*.tuning"))
 
 
@@ -554,7 +554,7 @@ def test_only_what_is_missing_is_converted(world: World, fresh: Bundle) -> None:
     plan = Plan(formats=("tflite",), max_drop=3)
     again = export(once.bundle, world.train, world.validation, plan, listener=lambda m: said.append(m.get("say", "")))
     assert [p.precision for p in again.parities] == ["fp32"]
-    assert again.skipped == ("edge-xs.int8.tflite",)
+    assert again.skipped == ("edge-xs0.int8.tflite",)
     assert not any("int8" in line for line in said)
     half = dataclasses.replace(plan, precisions=("fp16", "int8"), tunings=(DEFAULTS["qat"],))
     with pytest.raises(ExportError, match="qat is for int8, which the bundle has already; --force"):

@@ -37,7 +37,7 @@ class World(NamedTuple):
 
 @pytest.fixture(scope="module")
 def world() -> World:
-    """edge-xs as it was trained for a moment."""
+    """edge-xs0 as it was trained for a moment."""
     import keras
 
     from edgefer.train import architectures
@@ -45,7 +45,7 @@ def world() -> World:
     images, labels = cartoon.dataset(100, seed=1)
     validation, truth = cartoon.dataset(40, seed=2)
     keras.utils.set_random_seed(0)
-    net = architectures.build(keras, "edge-xs", 7)
+    net = architectures.build(keras, "edge-xs0", 7)
     net.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     for layer in net.layers:
         if isinstance(layer, keras.layers.BatchNormalization):

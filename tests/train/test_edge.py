@@ -13,7 +13,7 @@ import pytest
 from edgefer import plugins
 from edgefer.train.architectures import edge
 
-MEGABYTES = {"edge-xs": 0.1, "edge-s": 0.4, "edge-s0": 0.5, "edge-m": 1.0}
+MEGABYTES = {"edge-xs": 0.1, "edge-xs0": 0.1, "edge-s": 0.4, "edge-s0": 0.5, "edge-m": 1.0}
 
 
 @pytest.fixture(scope="module")

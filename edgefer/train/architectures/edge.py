@@ -14,13 +14,15 @@ from edgefer.train.architectures import Facts
 # Each stage: (channels, stride of its first convolution, residual convolutions after it).
 STAGES: dict[str, tuple[tuple[int, int, int], ...]] = {
     "edge-xs": ((8, 1, 0), (16, 2, 1), (32, 2, 1), (48, 2, 1), (56, 2, 0)),
+    "edge-xs0": ((8, 1, 0), (16, 2, 0), (32, 2, 1), (64, 2, 1)),
     "edge-s": ((16, 1, 0), (24, 2, 1), (48, 2, 2), (80, 2, 1), (112, 2, 1)),
     "edge-s0": ((16, 1, 0), (32, 2, 0), (64, 2, 1), (128, 2, 2)),
     "edge-m": ((16, 1, 0), (32, 2, 0), (64, 2, 1), (128, 2, 2), (176, 2, 1)),
 }
-DROPOUT = {"edge-xs": 0.0, "edge-s": 0.1, "edge-s0": 0.25, "edge-m": 0.2}
+DROPOUT = {"edge-xs": 0.0, "edge-xs0": 0.25, "edge-s": 0.1, "edge-s0": 0.25, "edge-m": 0.2}
 VARIANTS = {
     "edge-xs": Facts("residual 3×3 convolutions, 8–56 channels", 77_527, 77_015, 5_609_480),
+    "edge-xs0": Facts("residual 3×3 convolutions, 8–64 channels", 71_663, 71_231, 4_811_200),
     "edge-s": Facts("residual 3×3 convolutions, 16–112 channels", 349_479, 348_295, 17_833_744),
     "edge-s0": Facts("residual 3×3 convolutions, 16–128 channels", 431_831, 430_711, 24_220_544),
     "edge-m": Facts("residual 3×3 convolutions, 16–176 channels", 915_111, 913_287, 28_554_704),
