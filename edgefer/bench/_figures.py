@@ -15,7 +15,7 @@ from edgefer.errors import RecordError
 
 MAX_PICTURES = 1_000_000_000
 MAX_TEXT = 10_000
-CLOSE = 1e-6
+CLOSE = 1e-12
 """A figure may be this far from what the counts give: another NumPy may add in another order."""
 ADVICE = "evaluate again"
 
@@ -40,7 +40,9 @@ def same(what: str, stated: float | Sequence[float], found: float | Sequence[flo
     """Raise RecordError when figures that are stated are not those that the counts beside them give."""
     one = [stated] if isinstance(stated, float) else list(stated)
     other = [found] if isinstance(found, float) else list(found)
-    if len(one) != len(other) or not all(math.isclose(a, b, abs_tol=CLOSE) for a, b in zip(one, other, strict=True)):
+    if len(one) != len(other) or not all(
+        math.isclose(a, b, rel_tol=0, abs_tol=CLOSE) for a, b in zip(one, other, strict=True)
+    ):
         raise RecordError(f"{what} is stated as {short(stated)}, but the counts give {short(found)}; {ADVICE}")
 
 

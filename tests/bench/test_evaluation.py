@@ -289,7 +289,7 @@ def alike(one: object, other: object) -> bool:
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(alike, one, other))
     if isinstance(one, float) and isinstance(other, (int, float)):
-        return math.isclose(one, other, abs_tol=CLOSE)
+        return math.isclose(one, other, rel_tol=0, abs_tol=CLOSE)
     return one == other
 
 

@@ -350,3 +350,27 @@ def test_openvino_computes_its_own_int8_in_integers(world: World, case: Case) ->
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]), sys.argv[2])
+
+
+def test_an_activation_that_shares_its_zero_point_with_weights_is_shifted_alone() -> None:
+    onnx = pytest.importorskip("onnx", reason="needs edgefer[optimize]")
+    from onnx import TensorProto, helper, numpy_helper
+
+    from edgefer.optimize.exporters.onnx import _unsigned_activations
+
+    constants = {"scale": np.float32(0.5), "zero": np.int8(0), "weights": np.full((3, 2), 4, np.int8)}
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["rounded"]),
+        helper.make_node("DequantizeLinear", ["weights", "scale", "zero"], ["w"]),
+        helper.make_node("MatMul", ["rounded", "w"], ["y"]),
+    ]
+    sides = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", size]) for n, size in (("x", 3), ("y", 2))]
+    initialisers = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "shared", sides[:1], sides[1:], initialisers)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    _unsigned_activations(model)
+    onnx.checker.check_model(model, full_check=True)
+    found = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    zeros = [found[node.input[2]] for node in model.graph.node[:3]]
+    assert [(zero.dtype, int(zero)) for zero in zeros] == [(np.uint8, 128), (np.uint8, 128), (np.int8, 0)]
