@@ -15,7 +15,7 @@ from edgefer.errors import RecordError
 
 MAX_PICTURES = 1_000_000_000
 MAX_TEXT = 10_000
-CLOSE = 1e-12
+CLOSE = 1e-6
 """A figure may be this far from what the counts give: another NumPy may add in another order."""
 ADVICE = "evaluate again"
 
