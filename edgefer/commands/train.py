@@ -34,7 +34,7 @@ PATH = click.Path(path_type=Path)
 @click.option("--drop-rows", type=PATH, help="CSV with a column `row`: rows of fer2013.csv not to train on.")
 @click.option("--arch", metavar="NAME", help="Architecture; see --list [default: the recipe's]")
 @click.option("--recipe", metavar="NAME|FILE.toml", help="Recipe [default: the architecture's own]")
-@click.option("--weights", metavar="imagenet|none|FILE", help="What a pretrained part starts from.")
+@click.option("--weights", metavar="imagenet|none|FILE|BUNDLE", help="What training starts from.")
 @click.option("--unfreeze", metavar="N|all", help="Last layers of the pretrained part that are trained.")
 @click.option(
     "--teacher", "teachers", multiple=True, type=PATH, help="Bundle to learn from; may be given several times."
@@ -64,6 +64,7 @@ def command(list_them: bool, compare: bool, runs: tuple[Path, ...], as_json: boo
       edgefer train --data fer2013.csv --arch edge-s --out mine.edgefer
       edgefer train --data faces/ --arch edge-xs --epochs 20 --merge sad+neutral --out small.edgefer
       edgefer train --data fer2013.csv --votes fer2013new.csv --teacher mine.edgefer --arch edge-xs --out taught.edgefer
+      edgefer train --data my-faces/ --arch edge-m --weights edge-m --epochs 10 --learning-rate 5e-4 --out ours.edgefer
       edgefer train --data fer2013.csv --set augmentation.mixup=0.2 --set optimizer=sgd --out mixed.edgefer
       edgefer train --list
       edgefer train --compare *.edgefer

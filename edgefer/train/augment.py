@@ -35,6 +35,8 @@ class Augment(keras.layers.Layer):  # type: ignore[misc, unused-ignore]
             x = self._warp(x)
         if s.brightness or s.contrast:
             x = self._light(x)
+        if s.noise:
+            x = self._noise(x)
         return self._erase(x) if s.erase else x
 
     def compute_output_shape(self, input_shape: Any) -> Any:
@@ -78,6 +80,12 @@ class Augment(keras.layers.Layer):  # type: ignore[misc, unused-ignore]
         brightness = ops.reshape(self._uniform(n, -s.brightness, s.brightness), (-1, 1, 1, 1))
         mean = ops.mean(x, axis=(1, 2, 3), keepdims=True)
         return ops.clip((x - mean) * contrast + mean + brightness, 0.0, 1.0)
+
+    def _noise(self, x: Any) -> Any:
+        # Below 0 means none: half of the pictures stay as they are.
+        deviation = ops.maximum(self._uniform(ops.shape(x)[0], -self.settings.noise, self.settings.noise), 0.0)
+        grain = keras.random.normal(ops.shape(x), seed=self.generator)
+        return ops.clip(x + ops.reshape(deviation, (-1, 1, 1, 1)) * grain, 0.0, 1.0)
 
     def _erase(self, x: Any) -> Any:
         n, height, width = ops.shape(x)[0], x.shape[1], x.shape[2]

@@ -39,7 +39,7 @@ class Teacher:
 
 def load_net(keras: Any, bundle: Bundle) -> Any:
     """Return the trained network of a bundle; raises TrainError when it holds no trained weights of a network."""
-    artifact = _weights_of(bundle)
+    artifact = weights_of(bundle)
     if artifact.companions:  # no architecture of ours, or one made narrower: its layers lie beside the weights
         layers = artifact.companions[0]
         net = network.to_keras(keras, network_file.from_json(bundle.read(layers), str(bundle.path / layers.path)))
@@ -70,7 +70,7 @@ def load_teachers(keras: Any, paths: Sequence[str], names: Sequence[str]) -> tup
         net = load_net(keras, bundle)
         net.trainable = False
         order = tuple(bundle.labels.index(name) for name in names)
-        teachers.append(Teacher(net, order, _weights_of(bundle).file.sha256))
+        teachers.append(Teacher(net, order, weights_of(bundle).file.sha256))
     return tuple(teachers)
 
 
@@ -134,7 +134,7 @@ def soft_labels(
     """
     from edgefer.train.augment import Augment
 
-    settings = dataclasses.replace(recipe.augmentation, erase=0.0, mixup=0.0, cutmix=0.0)
+    settings = dataclasses.replace(recipe.augmentation, noise=0.0, erase=0.0, mixup=0.0, cutmix=0.0)
     name = _cache_name(teachers, images, recipe, settings)
     arrays = kept.load(name)
     if arrays is not None and "answers" in arrays:
@@ -181,7 +181,8 @@ def answer_layer(teachers: Sequence[Teacher], temperature: float) -> Any:
     return Answers(name="teachers", dtype="float32", trainable=False)
 
 
-def _weights_of(bundle: Bundle) -> Artifact:
+def weights_of(bundle: Bundle) -> Artifact:
+    """Return the artifact of a bundle that holds its trained weights; raises TrainError when none does."""
     for artifact in bundle.artifacts:
         if (artifact.format, artifact.precision) == ("keras", "fp32"):
             return artifact

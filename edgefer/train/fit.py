@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgefer.errors import TrainError
-from edgefer.train import distill, state
+from edgefer.train import distill, start, state
 from edgefer.train.backend import load_keras
 from edgefer.train.data import Dataset
 from edgefer.train.distribute import Workers, join
@@ -68,8 +68,8 @@ def fit(
 ) -> FitResult:
     """Train `recipe.arch` and return its best weights; the state of the run is kept in `state_file`.
 
-    Raises TrainError when `state_file` exists and `resume` is false, when it is of another run, or when the loss
-    is no longer finite.
+    Raises TrainError when `state_file` exists and `resume` is false, when it is of another run, when `recipe.weights`
+    do not fit, or when the loss is no longer finite.
     """
     keras = load_keras()
     if state_file.exists() and not resume:
@@ -80,14 +80,17 @@ def fit(
     _set_precision(keras, recipe)
     keras.utils.set_random_seed(recipe.seed)
     teachers = distill.load_teachers(keras, recipe.distill.teachers, train.names)
-    run = state.fingerprint(train, validation, recipe, [t.sha256 for t in teachers])
+    begin = start.of_bundle(keras, recipe, train.names)
+    run = state.fingerprint(
+        train, validation, recipe, [*(t.sha256 for t in teachers), *([begin.sha256] if begin else [])]
+    )
     cached = recipe.distill.votes or (bool(teachers) and recipe.distill.views > 0)
     inputs: list[npt.NDArray[Any]] = [train.images[..., None], targets_of(train, recipe)]
     if cached:
         inputs.append(distill.answers(teachers, train, recipe, on_teachers))
     batch = min(recipe.batch, len(train))
     steps = len(train) // batch
-    trainer = build_trainer(keras, recipe, len(train.names), steps, teachers, cached, workers)
+    trainer = build_trainer(keras, recipe, len(train.names), steps, teachers, cached, workers, begin)
     best, progress = _copies(trainer.net), Progress()
     if resume and state_file.exists():
         best, progress = state.restore(state_file, run, trainer.variables)
@@ -101,7 +104,7 @@ def fit(
         for variable in trainer.strange:
             variable.assign(float(epoch <= recipe.epochs - recipe.augmentation.off_epochs))
         while progress.step < steps:
-            start = time.perf_counter()
+            began = time.perf_counter()
             leg = min(LEG, steps - progress.step)
             if recipe.schedule != "cosine":
                 trainer.model.optimizer.learning_rate = _rate(recipe, progress, leg, steps)
@@ -115,12 +118,12 @@ def fit(
                 step=progress.step + leg,
                 loss=progress.loss + loss * leg,
                 accuracy=progress.accuracy + accuracy * leg,
-                seconds=progress.seconds + time.perf_counter() - start,
+                seconds=progress.seconds + time.perf_counter() - began,
             )
             if workers.task.chief and progress.step < steps and time.monotonic() - saved > SAVE_EVERY:
                 state.save(state_file, run, trainer.variables, best, progress)
                 saved = time.monotonic()
-        start = time.perf_counter()
+        began = time.perf_counter()
         rate = float(np.asarray(trainer.model.optimizer.learning_rate))
         raw = _copies(trainer.net)
         judged, figures = best, [0.0, 0.0]
@@ -129,7 +132,7 @@ def fit(
             judged, *figures = _validate(keras, trainer, watch.averaged, pictures, batch, validation)
         loss, accuracy = workers.from_chief(figures)
         trainer.net.set_weights(raw)
-        seconds = progress.seconds + time.perf_counter() - start
+        seconds = progress.seconds + time.perf_counter() - began
         report = EpochReport(epoch, progress.loss / steps, progress.accuracy / steps, loss, accuracy, rate, seconds)
         is_best = accuracy > max((r.validation_accuracy for r in progress.history), default=-1.0)
         best = judged if is_best else best

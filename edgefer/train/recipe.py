@@ -55,6 +55,8 @@ class Augmentation:
     """Largest change of brightness, on the scale 0–1."""
     contrast: float = 0.3
     """Largest relative change of contrast."""
+    noise: float = 0.0
+    """Largest standard deviation of a sensor's noise, on the scale 0–1; half of the pictures have none."""
     erase: float = 0.25
     """Probability that a random rectangle is painted over."""
     mixup: float = 0.0
@@ -76,6 +78,7 @@ class Augmentation:
                 "shear": _between(self.shear, 0, 2),
                 "brightness": _between(self.brightness, 0, 1),
                 "contrast": _between(self.contrast, 0, 1),
+                "noise": _between(self.noise, 0, 1),
                 "erase": _between(self.erase, 0, 1),
                 "mixup": _between(self.mixup, 0, 10),
                 "cutmix": _between(self.cutmix, 0, 10),
@@ -171,7 +174,8 @@ class Recipe:
 
     arch: str = "edge-s"
     weights: str = "none"
-    """What a pretrained part starts from: `imagenet`, `none`, or a Keras weights file (.h5)."""
+    """What training starts from: `none` is random weights; a pretrained part has `imagenet` or a Keras weights file
+    (.h5); a trained bundle of the same architecture gives all weights that fit (`start`)."""
     unfreeze: int = -1
     """How many of the last layers of the pretrained part are trained; -1 = all."""
     epochs: int = 40

@@ -18,6 +18,7 @@ from edgefer.train.data import Dataset
 from edgefer.train.distill import Teacher, answer_layer
 from edgefer.train.distribute import ALONE, Workers, model_class, synchronise
 from edgefer.train.recipe import Recipe
+from edgefer.train.start import Start
 
 Floats = npt.NDArray[np.float32]
 
@@ -50,15 +51,20 @@ def build_trainer(
     teachers: Sequence[Teacher],
     cached: bool,
     workers: Workers = ALONE,
+    begin: Start | None = None,
 ) -> Trainer:
     """Return the network of the recipe, compiled to train for `recipe.epochs` of `steps` steps.
 
     `cached`: the teachers' answers are given with the pictures instead of being computed in the step.
+    `begin`: the weights of a trained bundle, instead of `recipe.weights`.
     """
     from edgefer.train.augment import Augment, Mix
 
     with workers.scope():
-        net = architectures.build(keras, recipe.arch, classes, weights=recipe.weights, unfreeze=recipe.unfreeze)
+        weights = "none" if begin else recipe.weights
+        net = architectures.build(keras, recipe.arch, classes, weights=weights, unfreeze=recipe.unfreeze)
+        if begin:
+            begin.apply(net)
         if recipe.recall_floor:
             floor.last_bias(net)  # better refused now than after hours
         if workers.strategy:

@@ -14,7 +14,7 @@ from edgefer.train.step import build_trainer, targets_of
 
 keras = load_keras()
 faces = Dataset(*cartoon.dataset(40, seed=5), FER2013_LABELS)
-off = Augmentation(0, 0, 0, 0, 0, 0, 0, 0, 0)
+off = Augmentation(0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 recipe = Recipe(arch="edge-xs", epochs=1, batch=16, learning_rate=2e-3, warmup_epochs=0.3, ema=0.0, augmentation=off)
 steps = len(faces) // recipe.batch
 trainer = build_trainer(keras, recipe, 7, steps, (), False)

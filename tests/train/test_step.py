@@ -20,7 +20,7 @@ from edgefer.train.backend import load_keras
 keras = load_keras()
 Augment, Mix = augment.Augment, augment.Mix
 
-OFF = Augmentation(0, 0, 0, 0, 0, 0, 0, 0, 0)
+OFF = Augmentation(0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 FACES = Dataset(*cartoon.dataset(4, seed=3), FER2013_LABELS)
 PICTURES = FACES.images[..., None]
 
@@ -55,6 +55,18 @@ def test_a_crop_shows_a_part_of_the_picture_and_nothing_beyond_its_edge() -> Non
     assert slope.min() > 0.45  # a repeated edge would have slope 0
     assert slope.max() < 1.01
     assert np.ptp(found[:, 0, 0]) > 5  # and not always the same part
+
+
+def test_half_of_the_pictures_are_noisy_by_up_to_so_much() -> None:
+    grey = np.full((600, 48, 48, 1), 128, np.uint8)
+    found = np.asarray(Augment(dataclasses.replace(OFF, noise=0.1), 1)(grey, training=True)) - 128 / 255
+    deviation = found.std(axis=(1, 2, 3))
+    assert (deviation == 0).mean() == pytest.approx(0.5, abs=0.07)
+    noisy = deviation[deviation > 0]
+    assert noisy.max() == pytest.approx(0.1, abs=0.01)
+    assert noisy.mean() == pytest.approx(0.05, abs=0.01)
+    one = found[deviation.argmax(), :, :, 0]
+    assert abs(np.corrcoef(one[:, 1:].ravel(), one[:, :-1].ravel())[0, 1]) < 0.1  # another for each pixel
 
 
 def test_not_training_is_the_picture() -> None:

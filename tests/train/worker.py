@@ -31,7 +31,7 @@ recipe = Recipe(
     optimizer="sgd",
     learning_rate=0.01,
     mixed_precision="off",
-    augmentation=Augmentation(0, 0, 0, 0, 0, 0, 0, 0, 0),
+    augmentation=Augmentation(0, 0, 0, 0, 0, 0, 0, 0, 0, 0),
 )
 index = distribute.task().index
 
