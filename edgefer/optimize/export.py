@@ -179,7 +179,7 @@ def _tuned(
             taught,
             wanted.tunings,
             faces,
-            replace(recipe.augmentation, mixup=0.0, cutmix=0.0),
+            recipe.augmentation.at_the_end(),
             wanted.keep_float,
             wanted.max_drop,
             states,

@@ -23,7 +23,7 @@ class Augment(keras.layers.Layer):  # type: ignore[misc, unused-ignore]
         self.settings = settings
         self.generator = keras.random.SeedGenerator(seed)
         self.strange = self.add_weight(name="strange", shape=(), initializer="ones", trainable=False)
-        """1 while pictures may look as no camera shows them (erased, mixed), 0 in the last epochs."""
+        """1 while pictures may be erased, noisy and mixed, 0 in the last epochs."""
 
     def call(self, pictures: Any, training: bool = False) -> Any:
         """Return float32 [n, h, w, 1] in [0, 1]."""
@@ -84,6 +84,7 @@ class Augment(keras.layers.Layer):  # type: ignore[misc, unused-ignore]
     def _noise(self, x: Any) -> Any:
         # Below 0 means none: half of the pictures stay as they are.
         deviation = ops.maximum(self._uniform(ops.shape(x)[0], -self.settings.noise, self.settings.noise), 0.0)
+        deviation = deviation * self.strange
         grain = keras.random.normal(ops.shape(x), seed=self.generator)
         return ops.clip(x + ops.reshape(deviation, (-1, 1, 1, 1)) * grain, 0.0, 1.0)
 

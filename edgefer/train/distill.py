@@ -134,7 +134,7 @@ def soft_labels(
     """
     from edgefer.train.augment import Augment
 
-    settings = dataclasses.replace(recipe.augmentation, noise=0.0, erase=0.0, mixup=0.0, cutmix=0.0)
+    settings = dataclasses.replace(recipe.augmentation, noise=0.0, erase=0.0, mixup=0.0, cutmix=0.0, off_epochs=0)
     name = _cache_name(teachers, images, recipe, settings)
     arrays = kept.load(name)
     if arrays is not None and "answers" in arrays:

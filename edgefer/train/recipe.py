@@ -64,7 +64,12 @@ class Augmentation:
     cutmix: float = 0.0
     """α of the beta distribution of the area that is pasted from another picture (Yun et al., 2019)."""
     off_epochs: int = 0
-    """In the last epochs nothing is erased or mixed: pictures look as a camera shows them."""
+    """In so many last epochs nothing is erased, noisy or mixed: pictures look as they do in the data."""
+
+    def at_the_end(self) -> Augmentation:
+        """Return what is left for fine-tuning a trained network: nothing mixed, and as in the last epochs if set."""
+        left = dataclasses.replace(self, mixup=0.0, cutmix=0.0)
+        return dataclasses.replace(left, noise=0.0, erase=0.0) if self.off_epochs else left
 
     def __post_init__(self) -> None:
         _check(

@@ -32,7 +32,7 @@ class Trainer:
     model: Any
     """Compiled; takes pictures uint8 [n, 48, 48, 1], targets [n, classes] and, with cached teachers, their answers."""
     strange: tuple[Any, ...]
-    """Variables: 1 while pictures may be erased and mixed."""
+    """Variables: 1 while pictures may be erased, noisy and mixed."""
     averaging: bool
     plain: Any
     """The same network outside tf.distribute, to validate and keep: `net` itself when one device trains."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from edgefer.errors import RecipeError
 from edgefer.toml import MAX_BYTES
 from edgefer.train.architectures import architecture_names
-from edgefer.train.recipe import Recipe, from_dict, load_recipe, parse_setting, recipe_names
+from edgefer.train.recipe import Augmentation, Recipe, from_dict, load_recipe, parse_setting, recipe_names
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -22,6 +23,14 @@ def test_every_recipe_in_the_package_is_read(name: str) -> None:
 
 def test_every_architecture_has_a_recipe_of_its_name() -> None:
     assert recipe_names() == architecture_names()
+
+
+def test_fine_tuning_sees_pictures_as_the_last_epochs_do() -> None:
+    told = Augmentation(rotation=9, noise=0.1, erase=0.3, mixup=0.2, cutmix=1.0)
+    assert told.at_the_end() == Augmentation(rotation=9, noise=0.1, erase=0.3)
+    assert dataclasses.replace(told, off_epochs=4).at_the_end() == Augmentation(
+        rotation=9, noise=0, erase=0, off_epochs=4
+    )
 
 
 def test_overrides_win_and_none_means_not_given() -> None:
