@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
@@ -82,7 +83,8 @@ def train_bundle(
     if result.workers.task.chief:
         made = write_trained(result, train, validation, recipe, out, test)
         state.unlink()
-        state.parent.rmdir()
+        with contextlib.suppress(OSError):  # somebody else's file lies beside it: leave it
+            state.parent.rmdir()
     result.workers.from_chief([0.0])  # the others stay until it is written: one that leaves would end the run
     return made
 

@@ -224,7 +224,11 @@ def test_resume_without_a_run_and_out_that_exists(faces: Dataset, tmp_path: Path
 
 def test_full_circle_of_weights(faces: Dataset, tmp_path: Path) -> None:
     """The weights in the bundle give the accuracy that the manifest claims."""
+    beside = make.state_file(tmp_path / "x.edgefer").with_name("mine.txt")
+    beside.parent.mkdir()
+    beside.write_text("not of the run: it stays, and the run ends well")
     bundle, _ = make.train_bundle(faces, faces, Recipe(arch="edge-xs", epochs=1, batch=28), tmp_path / "x.edgefer")
+    assert [path.name for path in beside.parent.iterdir()] == ["mine.txt"]
     opened = open_bundle(tmp_path / "x.edgefer")
     path = tmp_path / "again.weights.h5"
     path.write_bytes(opened.read(opened.artifacts[0].file))
