@@ -16,6 +16,7 @@ from pathlib import Path
 from edgefer import files
 from edgefer.bench.evaluation import Evaluation, read_evaluations
 from edgefer.bundle import Bundle, open_bundle
+from edgefer.train.start import names_bundle
 
 TEMPLATE = """# Model card: {name}
 
@@ -57,9 +58,9 @@ package.
 
 ## Recipe
 
-{epochs} epochs, {hours:.1f} hours on a core of a shared server ({backend}); best epoch {best}. The whole recipe stands
-in `manifest.json`, the course of the training in `history.json`. Int8: {int8}, per-channel weights; ONNX and OpenVINO
-are translated from the TFLite model.
+{epochs} epochs, {hours:.1f} hours on a core of a shared server ({backend}); best epoch {best}. {before}The whole recipe
+stands in `manifest.json`, the course of the training in `history.json`. Int8: {int8}, per-channel weights; ONNX and
+OpenVINO are translated from the TFLite model.
 
 {commands}
 
@@ -76,6 +77,7 @@ are translated from the TFLite model.
 """
 
 FLOOR = " and the biases that give every class a recall of {floor} (`recall_floor`)"
+FIRST = "It is the second stage: it starts from a network of the recipe `{recipe}`. "
 TRACKS = {
     True: "FER+'s votes on the training pictures (Barsoum et al., 2016) were a second signal (track B).",
     False: "No FER+ votes (track A).",
@@ -117,6 +119,7 @@ def card(bundle: Bundle, evaluations: tuple[Evaluation, ...], main: Evaluation) 
     recipe, votes, robustness = bundle.recipe, main.votes, main.robustness
     wrong = votes.with_model + votes.with_label + votes.with_neither
     int8 = bundle.metrics[main.artifact]["quantisation"]
+    second_stage = names_bundle(str(recipe.get("weights", "none")))
     return TEMPLATE.format(
         name=bundle.name,
         architecture=bundle.architecture,
@@ -151,8 +154,9 @@ def card(bundle: Bundle, evaluations: tuple[Evaluation, ...], main: Evaluation) 
         hours=trained["train_seconds"] / 3600,
         backend=trained["engine"],
         best=trained["best_epoch"],
+        before=FIRST.format(recipe=f"{bundle.name}-first") if second_stage else "",
         int8=_quantised(int8),
-        commands=_commands(bundle.name, bool(recipe["distill"]["teachers"])),
+        commands=_commands(bundle.name, second_stage, int8.get("method") == "qat"),
         weak=" and ".join(f"`{name}`" for name, c in main.accuracy.per_class.items() if c.f1 < 0.55) or "None",
     )
 
@@ -173,13 +177,19 @@ def _quantised(how: dict[str, object]) -> str:
     )
 
 
-def _commands(name: str, taught: bool) -> str:
-    data = "--data fer2013 --drop-rows train_rows_seen_in_test.csv"
-    lines = [f"edgefer train {data} --recipe edge-s0 --out teacher.edgefer"] if taught else []
-    teacher = " --teacher teacher.edgefer" if taught else ""
+def _commands(name: str, second_stage: bool, qat: bool) -> str:
+    train = "edgefer train --data fer2013 --drop-rows train_rows_seen_in_test.csv --recipe"
+    tuned = " --qat --drop-rows train_rows_seen_in_test.csv" if qat else ""
+    teacher = " --teacher edge-s0.edgefer"
+    lines = [f"{train} edge-s0 --out edge-s0.edgefer"]
+    if second_stage:
+        first = dict.fromkeys((f"{name}-first", "edge-m-first", "edge-s-first"))
+        lines += [f"{train} {recipe}{teacher} --out {recipe}.edgefer" for recipe in first]
+        teacher += " --teacher edge-m-first.edgefer --teacher edge-s-first.edgefer"
+        teacher += f" --weights {name}-first.edgefer"
     lines += [
-        f"edgefer train {data} --recipe {name}{teacher} --out {name}.edgefer",
-        f"edgefer export {name}.edgefer --int8 --data fer2013",
+        f"{train} {name}{teacher} --out {name}.edgefer",
+        f"edgefer export {name}.edgefer --int8{tuned} --data fer2013",
     ]
     return "\n".join(f"    {line}" for line in lines)
 
