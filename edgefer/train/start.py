@@ -40,6 +40,8 @@ class Start:
 
 def names_bundle(weights: str) -> bool:
     """Return whether the `weights` of a recipe mean a bundle: a path to one, or the name of one that ships."""
+    if weights in ("none", "imagenet"):  # whatever folders there are
+        return False
     return weights.endswith(SUFFIX) or weights in shipped_names() or Path(weights).is_dir()
 
 

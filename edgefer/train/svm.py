@@ -210,6 +210,7 @@ def _refuse(train: Dataset, recipe: Recipe) -> None:
         ("data.balance = 'sampling' (take 'resample')", recipe.data.balance == "sampling"),
         ("class_weight_power (leave it 0)", recipe.class_weight_power != 0),
         ("recall_floor (leave it 0)", recipe.recall_floor != 0),
+        ("weights (leave them none)", recipe.weights != "none"),
         ("distill (leave teachers and votes out)", recipe.distill.on),
     ):
         if given:

@@ -61,7 +61,12 @@ def test_other_labels_begin_at_random_behind_the_trained_layers() -> None:
 
 
 @pytest.mark.parametrize("weights", ["none", "imagenet", "vgg.weights.h5"])
-def test_what_is_no_bundle_is_left_to_the_architecture(weights: str) -> None:
+def test_what_is_no_bundle_is_left_to_the_architecture(
+    weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("none", "imagenet"):
+        (tmp_path / name).mkdir()
     assert start.of_bundle(keras, Recipe(weights=weights), FER2013_LABELS) is None
 
 

@@ -169,6 +169,7 @@ def test_a_pixel_that_never_changes_weighs_what_it_weighs_in_scikit_learn() -> N
         ({"distill.teachers": ["x.edgefer"]}, "teachers"),
         ({"distill.votes": True}, "votes"),
         ({"recall_floor": 0.4}, "recall_floor"),
+        ({"weights": "edge-xs"}, "weights"),
     ],
 )
 def test_what_an_svm_cannot_do_is_refused(settings: dict[str, Any], message: str) -> None:
