@@ -127,7 +127,7 @@ CASES = {
         "s4_conv",
         lambda n: scaled(n, ["s4_bn", "s4r1_bn", "s4r2_bn"], ["s4r1_conv", "s4r2_conv", "s5_conv"], slice(9, 10), 1e3),
     ),
-    "kernel": ("s3_conv", lambda n: scaled(n, ["s2_bn"], ["s3_conv"], slice(12, 13), 1e-4)),
+    "kernel": ("s3_conv", lambda n: scaled(n, ["s2_bn"], ["s3_conv"], slice(15, 16), 1e-4)),
     "residual convolution": ("s3r1_conv", lambda n: shifted(n, "s3r1_bn", slice(9, 10), -1e4)),
     "logits": ("logits", lambda n: shifted(n, "logits", slice(None), 3e3)),
 }

@@ -128,9 +128,9 @@ def test_a_student_learns_from_a_teacher_in_the_step_or_from_its_cached_answers(
     few = faces.take(np.arange(56)).ordered(FER2013_LABELS[::-1])  # labels in another order than the teacher's
     for views in (0, 2):
         distill = Distillation((teacher,), weight=1.0, temperature=2.0, views=views)
-        recipe = Recipe(arch="edge-xs", epochs=2, batch=28, warmup_epochs=0, ema=0.0, distill=distill)
+        recipe = Recipe(arch="edge-xs", epochs=6, batch=28, warmup_epochs=0, ema=0.0, distill=distill)
         history = fitting.fit(few, few, recipe, tmp_path / f"{views}.npz").history
-        assert history[1].loss < history[0].loss
+        assert history[-1].loss < history[0].loss
     (kept,) = (tmp_path / "cache").glob("soft-labels-*.npz")
     answers = np.load(kept)["answers"]
     np.testing.assert_allclose(answers.sum(axis=1), 1, atol=1e-5)
