@@ -69,21 +69,23 @@ def train_bundle(
         state.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise TrainError(f"cannot write beside {out}: {error.strerror}; choose another --out") from error
-    result = fit(
-        train,
-        validation,
-        recipe,
-        state,
-        resume=resume,
-        on_step=on_step,
-        on_epoch=on_epoch,
-        on_teachers=on_teachers,
-    )
-    made = None
-    if result.workers.task.chief:
-        made = write_trained(result, train, validation, recipe, out, test)
-        state.unlink()
-        with contextlib.suppress(OSError):  # somebody else's file lies beside it: leave it
+    try:
+        result = fit(
+            train,
+            validation,
+            recipe,
+            state,
+            resume=resume,
+            on_step=on_step,
+            on_epoch=on_epoch,
+            on_teachers=on_teachers,
+        )
+        made = None
+        if result.workers.task.chief:
+            made = write_trained(result, train, validation, recipe, out, test)
+            state.unlink()
+    finally:
+        with contextlib.suppress(OSError):  # not empty: there is something to go on from, or somebody else's file
             state.parent.rmdir()
     result.workers.from_chief([0.0])  # the others stay until it is written: one that leaves would end the run
     return made

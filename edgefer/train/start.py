@@ -64,5 +64,6 @@ def of_bundle(keras: Any, recipe: Recipe, labels: tuple[str, ...]) -> Start | No
 
 
 def _parts(net: Any) -> tuple[list[Any], list[Any]]:
-    """Return the variables of all layers but the last, and those of the last, the one that tells the labels apart."""
-    return [w for layer in net.layers[:-1] for w in layer.weights], list(net.layers[-1].weights)
+    """Return the variables of all layers but the last that has any, and those of that one, which tells labels apart."""
+    *body, last = (list(layer.weights) for layer in net.layers if layer.weights)
+    return [w for weights in body for w in weights], last

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -15,11 +16,13 @@ from edgefer.bundle import open_bundle, shipped
 from edgefer.commands.train import command
 from edgefer.errors import TrainError
 from edgefer.labels import FER2013_LABELS
+from edgefer.train.data import Dataset
 from edgefer.train.recipe import Recipe
 
 pytest.importorskip("keras", reason="needs edgefer[train]")
 
-from edgefer.train import architectures, distill, start
+from edgefer.train import architectures, distill, make, start
+from edgefer.train import fit as fitting
 from edgefer.train.backend import load_keras
 
 keras = load_keras()
@@ -84,7 +87,7 @@ def test_a_missing_bundle_is_named_before_anything_is_trained(tmp_path: Path) ->
     result = CliRunner().invoke(command, [*call, "--weights", str(tmp_path / "gone.edgefer"), "--out", str(out)])
     assert result.exit_code != 0
     assert "gone.edgefer" in str(result.exception)
-    assert not out.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["faces.npz"]
 
 
 def test_a_run_goes_on_from_a_bundle_and_is_better_at_once(tmp_path: Path) -> None:
@@ -102,9 +105,35 @@ def test_a_run_goes_on_from_a_bundle_and_is_better_at_once(tmp_path: Path) -> No
     assert accuracy["edge-xs"] > accuracy["none"] + 0.2
 
 
+class Killed(Exception):
+    pass
+
+
 def test_a_state_is_not_gone_on_with_from_other_weights(tmp_path: Path) -> None:
     """The path is the same, what lies there is not: the digest of the weights is part of the run."""
-    shutil.copytree(shipped("edge-xs"), tmp_path / "a.edgefer")
-    first = start.of_bundle(keras, Recipe(weights=str(tmp_path / "a.edgefer")), FER2013_LABELS)
-    assert first is not None
-    assert first.sha256 == next(a.file.sha256 for a in open_bundle("edge-xs").artifacts if a.format == "keras")
+    faces = Dataset(*cartoon.dataset(4, seed=0), FER2013_LABELS)
+    begun_from = tmp_path / "a.edgefer"
+    recipe = Recipe(arch="edge-xs", epochs=2, batch=14, warmup_epochs=0)
+    make.train_bundle(faces, faces, dataclasses.replace(recipe, epochs=1), tmp_path / "b.edgefer")
+    shutil.copytree(shipped("edge-xs"), begun_from)
+    recipe = dataclasses.replace(recipe, weights=str(begun_from))
+
+    def kill(*_: object) -> None:
+        raise Killed
+
+    with pytest.raises(Killed):
+        fitting.fit(faces, faces, recipe, tmp_path / "state.npz", on_epoch=kill)
+    shutil.copy(tmp_path / "state.npz", tmp_path / "kept.npz")
+    assert len(fitting.fit(faces, faces, recipe, tmp_path / "state.npz", resume=True).history) == 2
+    shutil.rmtree(begun_from)
+    shutil.copytree(tmp_path / "b.edgefer", begun_from)
+    with pytest.raises(TrainError, match="state of another run"):
+        fitting.fit(faces, faces, recipe, tmp_path / "kept.npz", resume=True)
+
+
+def test_the_last_layer_is_the_last_that_has_weights() -> None:
+    inputs = keras.Input((4,))
+    net = keras.Model(inputs, keras.layers.ReLU()(keras.layers.Dense(3)(keras.layers.Dense(5)(inputs))))
+    body, last = start._parts(net)
+    assert [tuple(w.shape) for w in body] == [(4, 5), (5,)]
+    assert [tuple(w.shape) for w in last] == [(5, 3), (3,)]

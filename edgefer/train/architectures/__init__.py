@@ -76,7 +76,8 @@ def build(keras: Any, name: str, classes: int, *, weights: str = "none", unfreez
         if weights != "none" or unfreeze != -1:
             having = ", ".join(n for n, f in facts().items() if f.pretrained)
             raise TrainError(
-                f"{name} has no pretrained part, so weights and unfreeze mean nothing; these have: {having}"
+                f"{name} has no pretrained part, so weights and unfreeze mean nothing; these have: {having}."
+                " Training starts from a trained bundle where weights name one, as in mine.edgefer"
             )
         return module.build(keras, name, classes)
     raise TrainError(f"there is no architecture called {name!r}; choose one of: {', '.join(architecture_names())}")
