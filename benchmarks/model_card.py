@@ -70,7 +70,7 @@ OpenVINO are translated from the TFLite model.
 - FER2013 is web pictures, mostly of adults facing the camera, unbalanced in age and skin colour; how the figures differ
   between groups of people was not measured. Weakest: {weak}.
 - Confidence: the calibration errors above (15 bins) are of PublicTest; elsewhere they may be larger.
-- Faces come from a Haar detector in `edgefer run`; faces that it misses get no emotion.
+- Faces come from the detector `det-s` in `edgefer run`, whose card says what it misses; those get no emotion.
 - **In the EU, inferring emotions at work and in education is prohibited** (AI Act, Article 5, since 2025-02-02). It is
   biometric processing everywhere: tell people, and keep no frames that you do not need.
 - Not for decisions about people, and not for medical or safety use.

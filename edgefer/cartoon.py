@@ -167,6 +167,23 @@ def clip(
         yield frame, shown
 
 
+def head(emotion: str, rng: np.random.Generator, side: float) -> tuple[Pixels, Pixels, tuple[float, ...]]:
+    """Return a head with neck and shoulders to put into a picture: grey and how solid, both [n, n], and its face's box.
+
+    `emotion` is one of FER2013_LABELS (ValueError otherwise). `side` is that of the box in pixels, the square root of
+    its area; the box is x, y, width, height in the picture, from the brow to the chin.
+    """
+    look = _random_look(rng)
+    scale = side / np.sqrt(2 * look.width * (look.chin + _BROW))
+    reach = round(scale * 2.4)
+    grey, solid = _drawn(look, _vary(_expression(emotion), rng), scale, float(rng.normal(0, 6)), reach, (0.0, 0.0))
+    width, height = 2 * look.width * scale, (look.chin + _BROW) * scale
+    return grey.astype(np.uint8), solid, (reach - width / 2, reach - _BROW * scale, width, height)
+
+
+_BROW = 1.05  # face units from the middle of a head up to where a face begins
+
+
 class _Actor:
     """One person of the clip: a look, and a list of emotions that goes round."""
 
@@ -465,22 +482,10 @@ def _room(width: int, height: int, seed: int) -> Pixels:
 def _place(
     frame: Pixels, look: _Look, face: _Expression, scale: float, angle: float, centre: tuple[float, float]
 ) -> None:
-    """Draw a head with neck and shoulders into `frame`, twice as large first so that its edges are smooth."""
+    """Draw a head with neck and shoulders into `frame`."""
     reach = round(scale * 2.4)
     left, top = round(centre[0]) - reach, round(centre[1]) - reach
-    inner = ((centre[0] - left) * 2, (centre[1] - top) * 2)
-    canvas = np.full((reach * 4, reach * 4), 128, np.uint8)
-    pen = _Pen(canvas, np.zeros_like(canvas), scale * 2, 0.0, inner)
-    pen.fill(_ellipse(0, 2.2, 1.35, 0.95), 62, outline=True)
-    pen.fill(
-        np.array([[-0.42, 0.6], [0.42, 0.6], [0.46, 1.35], [0, 1.5], [-0.46, 1.35]]), look.skin * 0.68, outline=True
-    )
-    body = pen.mask.copy()
-    pen.mask[:] = 0
-    head = _Pen(pen.canvas, pen.mask, scale * 2, angle, inner)
-    _paint_head(head, look, face)
-    grey = cv2.resize(canvas, (reach * 2, reach * 2), interpolation=cv2.INTER_AREA).astype(np.float32)
-    solid = cv2.resize(body | head.mask, (reach * 2, reach * 2), interpolation=cv2.INTER_AREA)
+    grey, solid = _drawn(look, face, scale, angle, reach, (centre[0] - left - reach, centre[1] - top - reach))
     height, width = frame.shape[:2]
     y0, y1, x0, x1 = max(top, 0), min(top + 2 * reach, height), max(left, 0), min(left + 2 * reach, width)
     part = (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
@@ -488,3 +493,27 @@ def _place(
     alpha = (solid[part].astype(np.float32) / 255)[:, :, None]
     there = frame[y0:y1, x0:x1]
     there[:] = (there * (1 - alpha) + grey[part][:, :, None] * tint * alpha).clip(0, 255).astype(np.uint8)
+
+
+def _drawn(
+    look: _Look, face: _Expression, scale: float, angle: float, reach: int, off: tuple[float, float]
+) -> tuple[npt.NDArray[np.float32], Pixels]:
+    """Return a head with shoulders, float32 grey [2 reach, 2 reach], its middle `off` that of the picture; how solid.
+
+    It is drawn twice as large, so that edges are smooth.
+    """
+    middle = ((reach + off[0]) * 2, (reach + off[1]) * 2)
+    canvas = np.full((reach * 4, reach * 4), 128, np.uint8)
+    pen = _Pen(canvas, np.zeros_like(canvas), scale * 2, 0.0, middle)
+    pen.fill(_ellipse(0, 2.2, 1.35, 0.95), 62, outline=True)
+    pen.fill(
+        np.array([[-0.42, 0.6], [0.42, 0.6], [0.46, 1.35], [0, 1.5], [-0.46, 1.35]]), look.skin * 0.68, outline=True
+    )
+    body = pen.mask.copy()
+    pen.mask[:] = 0
+    head = _Pen(pen.canvas, pen.mask, scale * 2, angle, middle)
+    _paint_head(head, look, face)
+    grey = cv2.resize(canvas, (reach * 2, reach * 2), interpolation=cv2.INTER_AREA).astype(np.float32)
+    return grey, np.asarray(
+        cv2.resize(body | head.mask, (reach * 2, reach * 2), interpolation=cv2.INTER_AREA), np.uint8
+    )

@@ -101,9 +101,7 @@ class ClipResult:
 def play(bundle: Bundle, video: Path, on_frame: Callable[[int, int], None]) -> ClipResult:
     """Run the pipeline over a drawn clip as over a camera, write the annotated video, count what was right."""
     loaded = open_engine(bundle, "litert", "int8")
-    pipeline = Pipeline(
-        loaded.engine, bundle.labels, bundle.preprocess, open_detector("haar", continuous=True), Tracker()
-    )
+    pipeline = Pipeline(loaded.engine, bundle.labels, bundle.preprocess, open_detector(continuous=True), Tracker())
     clip = _Clip(CLIP_FRAMES)
     counter = _Counter(clip, on_frame)
     try:

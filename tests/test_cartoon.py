@@ -1,6 +1,8 @@
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from edgefer import cartoon
 from edgefer.labels import FER2013_LABELS
@@ -88,3 +90,64 @@ def test_clips_are_seeded_and_keep_their_size() -> None:
 def test_impossible_clips_are_refused(arguments: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="a clip"):
         next(cartoon.clip(**{"frames": 1, **arguments}))  # type: ignore[arg-type]
+
+
+@given(st.sampled_from(FER2013_LABELS), st.integers(0, 10_000), st.floats(12, 160))
+@settings(max_examples=60)
+def test_a_head_to_be_put_into_a_picture(emotion: str, seed: int, side: float) -> None:
+    grey, solid, (x, y, w, h) = cartoon.head(emotion, np.random.default_rng(seed), side)
+    assert grey.dtype == solid.dtype == np.uint8
+    assert grey.shape == solid.shape == (len(grey), len(grey))
+    assert np.sqrt(w * h) == pytest.approx(side)
+    assert 0 <= x <= x + w <= len(grey)
+    assert 0 <= y <= y + h <= len(grey)
+    inside = solid[round(y) : round(y + h), round(x) : round(x + w)]
+    assert (inside > 250).mean() > 0.8, "the face is solid, but for the corners of its box"
+    assert (solid[:, 0] < 255).all(), "there is room around it"
+    assert (solid[0] < 128).all()
+    assert solid[-1].max() == 255, "shoulders go on below"
+
+
+@given(st.integers(0, 10_000), st.floats(40, 160))
+@settings(max_examples=60)
+def test_the_box_of_a_head_holds_the_face(seed: int, side: float) -> None:
+    _, _, (x, y, w, h) = cartoon.head("neutral", np.random.default_rng(seed), side)
+    rng = np.random.default_rng(seed)
+    look = cartoon._random_look(rng)
+    cartoon._vary(cartoon._expression("neutral"), rng)
+    angle, scale = np.deg2rad(rng.normal(0, 6)), w / (2 * look.width)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    outline = cartoon._head_outline(look)
+    outline = outline[outline[:, 1] > -0.9]  # the skin below the hair
+    middle = (x + w / 2, y + cartoon._BROW * scale)
+    drawn = middle + scale * outline @ turn.T
+    low, high = drawn.min(axis=0), drawn.max(axis=0)
+    slack = 0.04 * side + side * abs(np.sin(angle)) * 0.8  # the box does not turn with the head
+    assert (low >= np.array([x, y]) - slack).all()
+    assert (high <= np.array([x + w, y + h]) + slack).all()
+    assert (high - low > 0.8 * np.array([w, h])).all(), "and not much more"
+
+
+def test_the_same_generator_gives_the_same_head() -> None:
+    one, again, other = (cartoon.head("happy", np.random.default_rng(seed), 50) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one[0], again[0])
+    np.testing.assert_array_equal(one[1], again[1])
+    assert one[2] == again[2]
+    assert one[2] != other[2]
+    with pytest.raises(ValueError, match="choose one of: angry"):
+        cartoon.head("bored", np.random.default_rng(0), 50)
+
+
+def test_a_detector_finds_the_heads_where_their_boxes_are() -> None:
+    detector, found = open_detector("haar"), 0
+    for seed in range(20):
+        grey, _, (x, y, w, h) = cartoon.head("neutral", np.random.default_rng(seed), 110)
+        for face in detector.detect(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)):
+            box = face.box
+            wide = min(x + w, box.x + box.width) - max(x, box.x)
+            high = min(y + h, box.y + box.height) - max(y, box.y)
+            both = max(0, wide) * max(0, high)
+            if both / (w * h + box.width * box.height - both) > 0.5:
+                found += 1
+                break
+    assert found >= 14

@@ -174,7 +174,15 @@ def test_run_without_what_it_needs(tmp_path: Path) -> None:
     fails(edgefer("run", "--source", "ftp://x/y"), "ftp://x/y")
     fails(edgefer("run", "--source", tmp_path), "no picture")
     fails(edgefer("run", "--source", "demo:5", "--engine", "no-such"), "no-such", "litert")
-    fails(edgefer("run", "--source", "demo:5", "--detector", "no-such"), "haar")
+    fails(edgefer("run", "--source", "demo:5", "--detector", "no-such"), "edge, haar")
+    small = ("run", "--source", "demo:5", "--detector-size", "320", "--detector")
+    fails(edgefer(*small, "haar"), "haar", "leave --detector-size out")
+    fails(edgefer(*small, "none"), "none", "leave --detector-size out")
+    fails(
+        edgefer("run", "--source", "demo:5", "--detector-model", shipped()), "a detector is needed", "--detector-model"
+    )
+    fails(edgefer("run", "--source", "demo:5", "--detector-model", tmp_path / "no"), "no bundle", "--detector-model")
+    fails(edgefer("run", "--source", "demo:5", "--detector-model", tmp_path, "--detector", "yunet"), "takes a file")
     fails(edgefer("run", "--source", "demo:5", "--device", "toaster"), "toaster", "rpi5")
     fails(edgefer("run", tmp_path / "no.edgefer", "--source", "demo"), "there is no bundle")
     fails(edgefer("run", "--source", "demo:5", "--record", tmp_path / "no" / "out.mp4"), "out.mp4")

@@ -13,6 +13,7 @@ from edgefer.commands._outputs import host_and_port
 from edgefer.commands._settings import Settings, settings_from
 from edgefer.commands.run import command
 from edgefer.errors import ConfigError
+from edgefer.runtime.detectors import DEFAULT
 from edgefer.toml import MAX_BYTES
 
 
@@ -49,10 +50,18 @@ def test_a_file_says_what_the_command_line_would(tmp_path: Path) -> None:
 
 
 def test_the_command_line_wins_and_the_rest_stays(tmp_path: Path) -> None:
-    path = written(tmp_path, 'source = "0"\nsmooth = 2.0\ndetect-every = "auto"\n')
+    path = written(tmp_path, 'source = "0"\nsmooth = 2.0\ndetect-every = "auto"\ndetector-size = "auto"\n')
     found = settings(path, "--source", "demo")
     assert (found.source, found.smooth, found.detect_every) == ("demo", 2.0, None)
     assert found.stall == settings(None).stall
+    assert found.detector_size is None
+    assert settings(path, "--detector-size", "160").detector_size == 160
+    assert settings(written(tmp_path, "detector-size = 640\n")).detector_size == 640
+
+
+def test_the_detector_is_the_one_that_python_takes_untold() -> None:
+    found = settings(None)
+    assert (found.detector, found.detector_model, found.detector_size) == (DEFAULT, None, None)
 
 
 @pytest.mark.parametrize(
@@ -65,6 +74,7 @@ def test_the_command_line_wins_and_the_rest_stays(tmp_path: Path) -> None:
         ("source = true", "source must be a text or a number"),
         ("source = ['a']", "one value"),
         ("size = 'big'", "1280x720"),
+        ("detector-size = 96", "detector-size: '96' is none of auto, 160, 320, 640"),
         ("config = 'x'", "unknown option 'config'"),
         ("mqtt-password = 'secret'", "unknown option 'mqtt-password'"),
         ("source = ", "not valid TOML"),

@@ -84,6 +84,15 @@ class Fields:
         """Return a text, or None where there is null."""
         return None if self.is_null(name) else str(self.take(name, str))
 
+    def size(self, name: str) -> tuple[int, int] | None:
+        """Return height and width in pixels, or None where there is no such field."""
+        if name not in self._data:
+            return None
+        value = self.take(name, list)
+        if len(value) != 2 or not all(type(side) is int and 0 < side <= MAX_WHOLE for side in value):
+            raise RecordError(f"{self._where}: {name!r} must be height and width, found {short(value)}; measure again")
+        return value[0], value[1]
+
     def is_null(self, name: str) -> bool:
         """Return whether the field is there and null; it counts as taken then."""
         if name in self._data and self._data[name] is None:

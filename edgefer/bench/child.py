@@ -6,7 +6,8 @@ just been read by the process that asks, so what a slow SD card adds is not in i
 then nobody waits for it any more.
 
 Scope `pipeline` is a frame through detector, tracker, preprocessing, model and smoothing to a line of JSON, that of
-`edgefer run --json`. Capture is not in it: a camera has its own pace, and drawn frames lie ready in memory.
+`edgefer run --json`; scope `detect` is a frame through a detector: letterbox, network, decoding, at the smaller size
+too where it looks twice. Capture is not in it: a camera has its own pace, and drawn frames lie ready in memory.
 """
 
 from __future__ import annotations
@@ -29,11 +30,13 @@ import numpy.typing as npt
 
 from edgefer import cartoon
 from edgefer.bench.latency import Plan, time_runs
+from edgefer.bench.opened import open_one
 from edgefer.bench.steady import run_steadily
 from edgefer.bench.subjects import Pixels, Subject
-from edgefer.bundle import Bundle, open_bundle
-from edgefer.runtime.detectors import open_detector
-from edgefer.runtime.engines import LoadedEngine, open_engine, passed_over
+from edgefer.bundle import Bundle, DetectorBundle, Size, open_stored
+from edgefer.runtime.detectors import DEFAULT, open_detector
+from edgefer.runtime.detectors.edge import Edge, open_edge
+from edgefer.runtime.engines import LoadedEngine, load, passed_over
 from edgefer.runtime.frames import Frame
 from edgefer.runtime.pipeline import STAGES, Pipeline
 from edgefer.runtime.sinks.jsonl import JsonLines
@@ -44,21 +47,16 @@ def main() -> None:
     """Do what `sys.argv[1]` asks for and answer."""
     threading.Thread(target=_end_with_the_input, daemon=True).start()
     task = json.loads(sys.argv[1])
-    subject = Subject(**{**task["subject"], "providers": tuple(task["subject"]["providers"])})
-    bundle = open_bundle(Path(task["bundle"]))
+    subject = _subject(task["subject"])
+    bundle = open_stored(Path(task["bundle"]))
     pictures = np.load(task["pictures"])
     base = memory_mib("VmRSS")
     start = time.perf_counter_ns()
-    loaded = open_engine(bundle, subject.engine, subject.precision, subject.threads, subject.providers, probe=False)
-    call: Callable[[], object]
-    if subject.scope == "pipeline":
-        call = frames = _Frames(loaded, bundle, subject.detector or "haar", pictures)
-    else:
-        call, frames = _faces(loaded, pictures), None
+    loaded, call = _opened(bundle, subject, pictures)
     ready = time.perf_counter_ns()
     call()
     first = time.perf_counter_ns()
-    measured = _sustained(call, task) if task["plan"] is None else _timed(call, task, frames)
+    measured = _sustained(call, task) if task["plan"] is None else _timed(call, task)
     answer: dict[str, Any] = {
         "engine_version": loaded.engine.version,
         "provider": loaded.engine.provider,
@@ -72,6 +70,33 @@ def main() -> None:
         **measured,
     }
     Path(task["answer"]).write_text(json.dumps(answer))
+
+
+def _subject(data: dict[str, Any]) -> Subject:
+    size = None if data["size"] is None else tuple(data["size"])
+    return Subject(**{**data, "providers": tuple(data["providers"]), "size": size})
+
+
+def _opened(
+    bundle: Bundle | DetectorBundle, subject: Subject, pictures: Pixels
+) -> tuple[LoadedEngine, Callable[[], object]]:
+    """Return what the subject runs in, and a call that is one run of it."""
+    if subject.scope == "detect" and isinstance(bundle, DetectorBundle) and subject.size is not None:
+        return _detector(bundle, subject, subject.size, pictures)
+    loaded = open_one(
+        bundle, subject.engine, subject.precision, subject.size, subject.threads, subject.providers, probe=False
+    )
+    if subject.scope == "pipeline" and isinstance(bundle, Bundle):
+        return loaded, _Frames(loaded, bundle, subject.detector or DEFAULT, pictures)
+    return loaded, _one_by_one(loaded, pictures)
+
+
+def _detector(
+    bundle: DetectorBundle, subject: Subject, size: Size, frames: Pixels
+) -> tuple[LoadedEngine, Callable[[], object]]:
+    detector = open_edge(bundle, size[1], size[1], subject.engine, subject.precision)
+    artifact = bundle.sized(load(subject.engine).FORMAT, subject.precision, size)
+    return LoadedEngine(detector.engine, subject.engine, artifact), _Detections(detector, frames)
 
 
 def memory_mib(field: str) -> float | None:
@@ -93,14 +118,15 @@ def _end_with_the_input() -> None:
     os._exit(1)
 
 
-def _timed(call: Callable[[], object], task: dict[str, Any], frames: _Frames | None) -> dict[str, Any]:
+def _timed(call: Callable[[], object], task: dict[str, Any]) -> dict[str, Any]:
     times, seconds = time_runs(call, Plan(**task["plan"]))
     end = time.monotonic()  # the clock of the process that asks, too
     np.save(task["times"], times)
     found: dict[str, Any] = {"seconds": seconds, "begin": end - seconds, "end": end}
-    if frames is not None:
-        np.save(task["stages"], frames.stages(len(times)))
-        found["faces_found"] = frames.found(len(times))
+    if isinstance(call, _Frames):
+        np.save(task["stages"], call.stages(len(times)))
+    if isinstance(call, (_Frames, _Detections)):
+        found["faces_found"] = call.found(len(times))
     return found
 
 
@@ -108,11 +134,27 @@ def _sustained(call: Callable[[], object], task: dict[str, Any]) -> dict[str, An
     return {"steady": asdict(run_steadily(call, task["sustained"]))}
 
 
-def _faces(loaded: LoadedEngine, faces: Pixels) -> Callable[[], object]:
-    """Return a call that takes one face crop after the other through the engine."""
+def _one_by_one(loaded: LoadedEngine, pictures: Pixels) -> Callable[[], object]:
+    """Return a call that takes one face crop, or one picture of a detector's, after the other through the engine."""
     run = loaded.engine.run
-    following = itertools.cycle([faces[i : i + 1] for i in range(len(faces))]).__next__
+    following = itertools.cycle([pictures[i : i + 1] for i in range(len(pictures))]).__next__
     return lambda: run(following())
+
+
+class _Detections:
+    """One call = one frame through a detector, with how many faces were found kept for every call."""
+
+    def __init__(self, detector: Edge, images: Pixels) -> None:
+        self._detect = detector.detect
+        self._following = itertools.cycle(list(images)).__next__
+        self._found = array("q")
+
+    def __call__(self) -> None:
+        self._found.append(len(self._detect(self._following())))
+
+    def found(self, runs: int) -> float:
+        """Return the mean number of faces in the last `runs` frames."""
+        return float(np.mean(self._found[-runs:]))
 
 
 class _Frames:

@@ -19,6 +19,7 @@ from edgefer.bench.counted import Emulation
 from edgefer.bench.record import BenchRecord
 from edgefer.bench.rows import Measurement, Score
 from edgefer.errors import RecordError
+from edgefer.manifest import size_name
 from edgefer.page import plain
 
 CONFIDENCE = 0.95
@@ -174,8 +175,9 @@ def u_counts(m: int, n: int) -> list[int]:
 
 
 def form(row: Measurement | Score | Emulation) -> str:
-    """Return an artifact's format and precision, such as `tflite int8`."""
-    return f"{row.artifact.rsplit('.', 1)[-1]} {row.precision}"
+    """Return an artifact's format and precision, such as `tflite int8`, and a detector's size."""
+    size = None if isinstance(row, Score) else row.size
+    return f"{row.artifact.rsplit('.', 1)[-1]} {row.precision}{f' {size_name(size)}' if size else ''}"
 
 
 def name_of(row: Measurement | Score | Emulation) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from edgefer.bench._fields import Fields, short
 from edgefer.errors import RecordError
+from edgefer.manifest import Size
 
 
 @dataclass(frozen=True)
@@ -58,17 +59,21 @@ class Emulation:
     faces: int
     """How many pictures were compared."""
     bit_identical: bool
-    """Whether every probability had the same bits as on the host."""
+    """Whether every number of the answers had the same bits as on the host."""
     same_label: float
-    """Part of the pictures with the same most likely label, 0–1."""
+    """Part of the pictures with the same most likely label, or with faces in the same cells of a detector, 0–1."""
     max_difference: float
     instructions: Instructions
     repeats: tuple[int, ...]
     """The total in each of several fresh processes."""
+    size: Size | None = None
+    """Height and width of the pictures that a detector's artifact takes; None for a classifier's."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        return asdict(self) | {"repeats": list(self.repeats)}
+        data = asdict(self) | {"repeats": list(self.repeats)}
+        size = data.pop("size")
+        return data | ({} if size is None else {"size": list(size)})
 
     @classmethod
     def from_dict(cls, data: Any) -> Emulation:
@@ -95,6 +100,7 @@ class Emulation:
             max_difference=entry.number("max_difference"),
             instructions=instructions,
             repeats=tuple(repeats),
+            size=entry.size("size"),
         )
         entry.done()
         return found

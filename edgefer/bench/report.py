@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from edgefer import files, page
+from edgefer.bench.detection import DetectionRecord, is_detection
 from edgefer.bench.evaluation import Evaluation, evaluations_of, is_evaluation
 from edgefer.bench.record import BenchRecord, read_json
 from edgefer.bench.reporting.blocks import Block, Contents, Facts, Heading, Plot, Table, Text
@@ -38,13 +39,14 @@ LEFT_COLUMNS = frozenset(
 )
 
 
-def read(paths: Sequence[Path]) -> tuple[list[BenchRecord], list[Evaluation]]:
-    """Read files of either kind: what `edgefer bench --json` wrote, and what `edgefer evaluate --json` did.
+def read(paths: Sequence[Path]) -> tuple[list[BenchRecord], list[Evaluation], list[DetectionRecord]]:
+    """Read files of any kind: what `edgefer bench --json` wrote, and what `edgefer evaluate --json` did.
 
     What is given twice counts once.
 
-    Raises RecordError for a file that is missing, too large, or neither.
+    Raises RecordError for a file that is missing, too large, or none of these.
     """
+    finding: list[DetectionRecord] = []
     records: list[BenchRecord] = []
     evaluations: list[Evaluation] = []
     for path in paths:
@@ -52,31 +54,38 @@ def read(paths: Sequence[Path]) -> tuple[list[BenchRecord], list[Evaluation]]:
         try:
             if is_evaluation(data):
                 evaluations += evaluations_of(data)
+            elif is_detection(data):
+                finding.append(DetectionRecord.from_dict(data))
             else:
                 records.append(BenchRecord.from_dict(data))
         except RecordError as error:
             raise RecordError(f"{path}: {error}") from error
         except RecursionError as error:
             raise RecordError(f"{path} is nested too deeply to be a record; measure again") from error
-    return _once(records), _once(evaluations)
+    return _once(records), _once(evaluations), _once(finding)
 
 
 def _once(things: Sequence[T]) -> list[T]:
     return [thing for i, thing in enumerate(things) if thing not in things[:i]]
 
 
-def write_report(records: Sequence[BenchRecord], path: Path, evaluations: Sequence[Evaluation] = ()) -> None:
+def write_report(
+    records: Sequence[BenchRecord],
+    path: Path,
+    evaluations: Sequence[Evaluation] = (),
+    finding: Sequence[DetectionRecord] = (),
+) -> None:
     """Write a report as `.html` or `.md`, by the suffix, wholly or not at all.
 
     Raises RecordError for another suffix, no records, or a file that cannot be written.
     """
-    if not records and not evaluations:
+    if not records and not evaluations and not finding:
         raise RecordError("there is nothing to report; make a record with: edgefer bench --json record.json")
     suffix = path.suffix.lower()
     if suffix == ".html":
-        text = render_html(records, evaluations)
+        text = render_html(records, evaluations, finding)
     elif suffix == ".md":
-        text = render_markdown(records, evaluations)
+        text = render_markdown(records, evaluations, finding)
     else:
         raise RecordError(f"a report is .html or .md, found {path.name!r}; choose another name")
     try:
@@ -85,15 +94,19 @@ def write_report(records: Sequence[BenchRecord], path: Path, evaluations: Sequen
         raise RecordError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def render_html(records: Sequence[BenchRecord], evaluations: Sequence[Evaluation] = ()) -> str:
+def render_html(
+    records: Sequence[BenchRecord], evaluations: Sequence[Evaluation] = (), finding: Sequence[DetectionRecord] = ()
+) -> str:
     """Return one page that needs no other file; raises MissingDependencyError without matplotlib."""
-    body = "\n".join(_html_block(block) for block in blocks(records, evaluations))
+    body = "\n".join(_html_block(block) for block in blocks(records, evaluations, finding))
     return page.document(TITLE, body)
 
 
-def render_markdown(records: Sequence[BenchRecord], evaluations: Sequence[Evaluation] = ()) -> str:
+def render_markdown(
+    records: Sequence[BenchRecord], evaluations: Sequence[Evaluation] = (), finding: Sequence[DetectionRecord] = ()
+) -> str:
     """Return the same as Markdown, without plots."""
-    texts = [_md_block(block) for block in blocks(records, evaluations)]
+    texts = [_md_block(block) for block in blocks(records, evaluations, finding)]
     return "\n\n".join(text for text in texts if text) + "\n"
 
 

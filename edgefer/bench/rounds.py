@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from edgefer.bench.latency import Plan, Progress, percentiles, summarise
 from edgefer.bench.rows import Measurement, Round, Step, Sustained
-from edgefer.bench.subjects import Subject, drawn_faces, drawn_frames
-from edgefer.bundle import Bundle
+from edgefer.bench.subjects import DETECT_FACES, Pixels, Subject, drawn_faces, drawn_frames, letterboxed
+from edgefer.bundle import Bundle, DetectorBundle, size_name
 from edgefer.errors import EngineError
 from edgefer.runtime.pipeline import STAGES
 
@@ -46,18 +46,19 @@ class _Rounds:
 
 
 def measure(
-    bundle: Bundle,
+    bundle: Bundle | DetectorBundle,
     subjects: Sequence[Subject],
     plan: Plan,
     progress: Progress | None = None,
+    scenes: Sequence[Pixels] | None = None,
 ) -> list[tuple[Measurement, Windows]]:
     """Measure every subject at batch 1 on drawn pictures, as the plan says; return each with when it was timed.
 
-    Raises EngineError when a round fails.
+    `scenes` are shown to a detector's network instead. Raises EngineError when a round fails.
     """
     found = [_Rounds() for _ in subjects]
     total = plan.rounds * len(subjects)
-    with _workplace(bundle, subjects) as place:
+    with _workplace(bundle, subjects, scenes) as place:
         for number in range(plan.rounds):
             for index, (subject, so_far) in enumerate(zip(subjects, found, strict=True)):
                 done = number * len(subjects) + index
@@ -68,12 +69,18 @@ def measure(
     return [(_measurement(s, so_far), tuple(so_far.windows)) for s, so_far in zip(subjects, found, strict=True)]
 
 
-def sustain(bundle: Bundle, subject: Subject, seconds: float, progress: Progress | None = None) -> Sustained:
+def sustain(
+    bundle: Bundle | DetectorBundle,
+    subject: Subject,
+    seconds: float,
+    progress: Progress | None = None,
+    scenes: Sequence[Pixels] | None = None,
+) -> Sustained:
     """Run one model without a pause and compare the last minute with the first, or thirds where it is shorter.
 
     Raises EngineError when it fails.
     """
-    with _workplace(bundle, [subject]) as place:
+    with _workplace(bundle, [subject], scenes) as place:
         answer = place.run(subject, _part(progress, 0, 1, seconds + START_S), sustained=seconds)
     if progress is not None:
         progress(100, 100)
@@ -92,16 +99,26 @@ def sustain(bundle: Bundle, subject: Subject, seconds: float, progress: Progress
 class _Workplace:
     """A temporary folder with the pictures, in which rounds run."""
 
-    def __init__(self, bundle: Bundle, folder: Path) -> None:
+    def __init__(self, bundle: Bundle | DetectorBundle, folder: Path, scenes: Sequence[Pixels] | None) -> None:
         self._bundle = bundle
         self._folder = folder
+        self._scenes = scenes
 
     def pictures(self, subject: Subject) -> Path:
         """Return the file of the pictures for a subject; they are drawn at the first call."""
-        path = self._folder / ("faces.npy" if subject.faces is None else f"frames-{subject.faces}.npy")
+        name = "faces" if subject.size is None else f"pictures-{size_name(subject.size)}"
+        path = self._folder / f"{name if subject.faces is None else f'frames-{subject.faces}'}.npy"
         if not path.exists():
-            np.save(path, drawn_faces(self._bundle) if subject.faces is None else drawn_frames(subject.faces))
+            np.save(path, self._made(subject))
         return path
+
+    def _made(self, subject: Subject) -> Pixels:
+        if subject.faces is not None:
+            return drawn_frames(subject.faces)
+        if isinstance(self._bundle, DetectorBundle):
+            assert subject.size is not None
+            return letterboxed(drawn_frames(DETECT_FACES) if self._scenes is None else self._scenes, subject.size)
+        return drawn_faces(self._bundle)
 
     def run(
         self, subject: Subject, tick: Callable[[float], None], plan: Plan | None = None, sustained: float | None = None
@@ -131,11 +148,13 @@ class _Workplace:
 
 
 @contextlib.contextmanager
-def _workplace(bundle: Bundle, subjects: Sequence[Subject]) -> Iterator[_Workplace]:
+def _workplace(
+    bundle: Bundle | DetectorBundle, subjects: Sequence[Subject], scenes: Sequence[Pixels] | None
+) -> Iterator[_Workplace]:
     with contextlib.ExitStack() as stack:
         try:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="edgefer-bench-"))
-            place = _Workplace(bundle, Path(folder))
+            place = _Workplace(bundle, Path(folder), scenes)
             for subject in subjects:
                 place.pictures(subject)
         except OSError as error:
@@ -151,7 +170,7 @@ def _child(subject: Subject, task: dict[str, Any], timeout: float, tick: Callabl
     # This process's own path list: the other one finds the same packages, and none that lie in the current directory.
     code = f"import sys; sys.path[:] = {sys.path!r}; from edgefer.bench import child; child.main()"
     begin = time.monotonic()
-    what = f"{subject.engine} {subject.precision}"
+    what = str(subject)
     with tempfile.TemporaryFile() as errors:
         try:
             process = subprocess.Popen(
@@ -210,7 +229,6 @@ def _add_round(so_far: _Rounds, answer: dict[str, Any]) -> None:
 def _measurement(subject: Subject, so_far: _Rounds) -> Measurement:
     first = so_far.answers[0]
     ms = np.concatenate(so_far.times)
-    pipeline = subject.scope == "pipeline"
     return Measurement(
         scope=subject.scope,
         engine=subject.engine,
@@ -220,9 +238,10 @@ def _measurement(subject: Subject, so_far: _Rounds) -> Measurement:
         latency=summarise(ms, sum(a["seconds"] for a in so_far.answers)),
         rounds=tuple(so_far.rounds),
         faces=subject.faces,
-        faces_found=float(np.mean([a["faces_found"] for a in so_far.answers])) if pipeline else None,
+        faces_found=None if subject.faces is None else float(np.mean([a["faces_found"] for a in so_far.answers])),
         detector=subject.detector,
-        stages_ms=_stages(np.concatenate(so_far.stages)) if pipeline else None,
+        stages_ms=_stages(np.concatenate(so_far.stages)) if subject.scope == "pipeline" else None,
+        size=subject.size,
     )
 
 

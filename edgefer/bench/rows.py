@@ -9,10 +9,11 @@ from typing import Any
 
 from edgefer.bench._fields import Fields, refuse_not_finite, short, texts
 from edgefer.bench.latency import QUANTILES, Latency
-from edgefer.bundle import Bundle
+from edgefer.bundle import Bundle, DetectorBundle, Size
 from edgefer.errors import RecordError
+from edgefer.stored import LETTERBOX
 
-SCOPES = ("model", "pipeline")
+SCOPES = ("model", "pipeline", "detect")
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,10 @@ class BundleIdentity:
         return found
 
 
-def identity(bundle: Bundle) -> BundleIdentity:
+def identity(bundle: Bundle | DetectorBundle) -> BundleIdentity:
     """Return which bundle it is."""
-    return BundleIdentity(bundle.name, bundle.architecture, bundle.digest(), bundle.labels, bundle.preprocess.as_dict())
+    taken = LETTERBOX if isinstance(bundle, DetectorBundle) else bundle.preprocess.as_dict()
+    return BundleIdentity(bundle.name, bundle.architecture, bundle.digest(), bundle.labels, taken)
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,10 @@ class Round:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One artifact in one engine: how fast it is alone (`model`), or with everything around it (`pipeline`)."""
+    """One artifact in one engine: how fast it is alone (`model`), or with everything around it.
+
+    `pipeline` is a frame through everything with a classifier, `detect` one through a detector.
+    """
 
     scope: str
     engine: str
@@ -106,10 +111,12 @@ class Measurement:
     faces: int | None = None
     """Faces drawn into each frame; None for `model`."""
     faces_found: float | None = None
-    """Faces that the pipeline found in a frame, on average; None for `model`."""
+    """Faces that were found in a frame, on average; None for `model`."""
     detector: str | None = None
     stages_ms: Mapping[str, Mapping[str, float]] | None = None
-    """Stage → p50 and p99; None for `model`."""
+    """Stage → p50 and p99, of a `pipeline`."""
+    size: Size | None = None
+    """Height and width of the pictures that a detector's artifact takes; None for a classifier's."""
 
     @property
     def load_ms(self) -> float:
@@ -138,7 +145,7 @@ class Measurement:
     @property
     def key(self) -> tuple[Any, ...]:
         """What makes two rows the same thing, measured twice; versions do not matter."""
-        return self.scope, self.engine, self.artifact_kind, self.threads, self.faces, self.detector
+        return self.scope, self.engine, self.artifact_kind, self.size, self.threads, self.faces, self.detector
 
     @property
     def artifact_kind(self) -> str:
@@ -148,14 +155,18 @@ class Measurement:
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         data = asdict(self)
-        latency = data.pop("latency")
+        latency, size = data.pop("latency"), data.pop("size")
         quantiles = list(latency.pop("quantiles"))
-        return data | {
-            "rounds": [vars(r) for r in self.rounds],
-            "runs": latency.pop("runs"),
-            "seconds": latency.pop("seconds"),
-            "latency_ms": latency | {"quantiles": quantiles},
-        }
+        return (
+            data
+            | ({} if size is None else {"size": list(size)})
+            | {
+                "rounds": [vars(r) for r in self.rounds],
+                "runs": latency.pop("runs"),
+                "seconds": latency.pop("seconds"),
+                "latency_ms": latency | {"quantiles": quantiles},
+            }
+        )
 
     @classmethod
     def from_dict(cls, data: Any) -> Measurement:
@@ -189,6 +200,7 @@ class Measurement:
             faces_found=entry.optional_number("faces_found"),
             detector=entry.optional_text("detector"),
             stages_ms=None if entry.is_null("stages_ms") else _stages(entry.take("stages_ms", dict)),
+            size=entry.size("size"),
         )
         entry.done()
         return found

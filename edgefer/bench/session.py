@@ -14,19 +14,23 @@ from edgefer.bench.environment import advice, cores, snapshot, validity
 from edgefer.bench.latency import Plan, Progress
 from edgefer.bench.record import BenchRecord
 from edgefer.bench.rounds import Windows, measure, sustain
-from edgefer.bench.rows import SCOPES, Measurement, Score, identity
-from edgefer.bench.subjects import Subject, models, pipelines
-from edgefer.bundle import Bundle
+from edgefer.bench.rows import Measurement, Score, identity
+from edgefer.bench.subjects import Pixels, Subject, detections, models, pipelines
+from edgefer.bundle import Bundle, DetectorBundle, Size, size_name
 from edgefer.devices.description import DeviceProfile
 from edgefer.devices.power import PowerMeter
 from edgefer.errors import EngineError
+from edgefer.runtime.detectors import DEFAULT
 from edgefer.runtime.engines import how_to_install, installed_engines, is_installed, load, open_engine
 from edgefer.train.data import Dataset
 
+SCOPES = ("model", "pipeline")
+"""What of a classifier is measured."""
+DETECTOR_SCOPES = ("model", "detect")
+"""What of a detector is measured."""
+
 Bar = Callable[[str], AbstractContextManager[Progress]]
 """A progress bar with a label."""
-
-DETECTOR = "haar"
 
 
 @dataclass(frozen=True)
@@ -47,16 +51,18 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Preferred:
-    """What the device runs unasked, which the pipeline and the sustained run are measured with."""
+    """What the device runs unasked, which whole frames and the sustained run are measured with."""
 
     engine: str
     precision: str
     threads: int
     providers: tuple[str, ...] = ()
+    size: Size | None = None
+    """Of a detector's pictures, for the sustained run."""
 
 
 def take(
-    bundle: Bundle,
+    bundle: Bundle | DetectorBundle,
     here: DeviceProfile,
     preferred: Preferred,
     wanted: Wanted,
@@ -64,11 +70,13 @@ def take(
     bar: Bar,
     faces: tuple[str, Dataset] | None = None,
     root: Path = Path("/"),
+    scenes: Sequence[Pixels] | None = None,
 ) -> BenchRecord:
-    """Measure and return the record; `here` is this machine's profile, `faces` a split's name and its labelled faces.
+    """Measure and return the record; `here` is this machine's profile.
 
-    Raises EngineError, MissingDependencyError or BundleError when something cannot be run. `root` is where /proc and
-    /sys are looked for.
+    `faces` is a split's name and its labelled faces, for a classifier; `scenes` are pictures that a detector's network
+    is shown instead of drawn ones. `root` is where /proc and /sys are looked for. Raises EngineError,
+    MissingDependencyError or BundleError when something cannot be run.
     """
     before = snapshot(here, root)
     meter = PowerMeter(here, root)
@@ -76,15 +84,16 @@ def take(
     begun = noise.begin(root)
     with trace.Sampler(here, root, meter) as sampler:
         with bar("Measuring") as progress:
-            timed = measure(bundle, subjects_of(bundle, here, preferred, wanted), wanted.plan, progress)
+            timed = measure(bundle, subjects_of(bundle, here, preferred, wanted), wanted.plan, progress, scenes)
         busy = noise.busy(noise.end(begun, root=root))
         between, slowed = snapshot(here, root), sampler.throttled
         sustained = None
         if wanted.sustained is not None:
             begun = noise.begin(root)  # on its own: hours of quiet would hide what was busy in the minutes before
-            alone = Subject("model", preferred.engine, preferred.precision, preferred.threads, preferred.providers)
+            of = preferred
+            alone = Subject("model", of.engine, of.precision, of.threads, of.providers, size=of.size)
             with bar("Sustained load") as progress:
-                sustained = sustain(bundle, alone, wanted.sustained, progress)
+                sustained = sustain(bundle, alone, wanted.sustained, progress, scenes)
             busy += [f"sustained run: {reason}" for reason in noise.busy(noise.end(begun, root=root))]
     after = snapshot(here, root)
     notes = advice(before, here)
@@ -103,19 +112,28 @@ def take(
         noisy_reasons=(*busy, *_scattered(rows)),
         notes=tuple(notes),
         sustained=sustained,
-        scores=_scores(bundle, rows, here.threads, preferred.providers, faces, bar) if faces is not None else (),
+        scores=()
+        if faces is None or isinstance(bundle, DetectorBundle)
+        else _scores(bundle, rows, here.threads, preferred.providers, faces, bar),
         trace=sampler.trace,
         idle_watts=idle,
     )
 
 
-def runnable(bundle: Bundle, names: Sequence[str], precision: str | None = None) -> list[str]:
+def scopes_of(bundle: Bundle | DetectorBundle) -> tuple[str, ...]:
+    """Return what can be measured of a bundle of that kind."""
+    return DETECTOR_SCOPES if isinstance(bundle, DetectorBundle) else SCOPES
+
+
+def runnable(bundle: Bundle | DetectorBundle, names: Sequence[str], precision: str | None = None) -> list[str]:
     """Return the engines of `names` for which the bundle has an artifact, in that precision if one is given."""
     formats = {a.format for a in bundle.artifacts if precision is None or a.precision == precision}
     return [name for name in names if load(name).FORMAT in formats]
 
 
-def subjects_of(bundle: Bundle, here: DeviceProfile, preferred: Preferred, wanted: Wanted) -> list[Subject]:
+def subjects_of(
+    bundle: Bundle | DetectorBundle, here: DeviceProfile, preferred: Preferred, wanted: Wanted
+) -> list[Subject]:
     """Return the rows that a session measures.
 
     Raises EngineError when there is nothing to measure, or for an engine that was asked for and cannot run here.
@@ -129,8 +147,10 @@ def subjects_of(bundle: Bundle, here: DeviceProfile, preferred: Preferred, wante
         every = (here.threads,) if wanted.plan.quick else tuple(sorted({1, cores()}))
         precisions = None if wanted.precision is None else [wanted.precision]
         found += models(bundle, names, precisions, wanted.threads or every, preferred.providers)
+    if "detect" in wanted.scopes and isinstance(bundle, DetectorBundle):
+        found += detections(bundle, preferred.engine, wanted.precision)
     if "pipeline" in wanted.scopes:
-        found += pipelines(preferred.engine, preferred.precision, preferred.threads, DETECTOR, preferred.providers)
+        found += pipelines(preferred.engine, preferred.precision, preferred.threads, DEFAULT, preferred.providers)
     return found
 
 
@@ -152,7 +172,8 @@ def _scattered(rows: Sequence[Measurement]) -> list[str]:
         if reason is not None:
             faces = "" if row.faces is None else f", {row.faces} face{'' if row.faces == 1 else 's'}"
             threads = "" if row.threads == 1 else f", {row.threads} threads"
-            reasons.append(f"{row.engine} {row.precision}{threads}{faces}: {reason}")
+            size = "" if row.size is None else f" {size_name(row.size)}"
+            reasons.append(f"{row.engine} {row.precision}{size}{threads}{faces}: {reason}")
     return reasons
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 
     from edgefer.bench.emulator.run import Task
     from edgefer.bench.record import BenchRecord
-    from edgefer.bundle import Bundle
+    from edgefer.bundle import Bundle, DetectorBundle, Size
     from edgefer.devices.description import DeviceProfile
 
 FACES = 210
 """Of seven emotions 30 each."""
+PICTURES = 12
+"""Of a detector: each has thousands of answers."""
 
 
 def refuse_measuring(options: dict[str, Any]) -> None:
@@ -44,23 +46,27 @@ def emulate_record(
     data: Path | None,
     split: str | None,
 ) -> BenchRecord:
-    """Run every engine × precision that is asked for on the emulated board and return the record."""
+    """Run every engine × precision × size that is asked for on the emulated board and return the record."""
     from edgefer.bench.emulator.run import emulate, emulator, find_board
     from edgefer.bench.environment import snapshot
     from edgefer.bench.record import BenchRecord
     from edgefer.bench.rows import identity
-    from edgefer.bundle import open_bundle
+    from edgefer.bundle import DetectorBundle, open_stored, shipped
     from edgefer.devices.profile import detect, load_profile
 
     if split is not None and data is None:
         raise click.UsageError("--split is of --data; name the labelled faces too")
     find_board(board)
-    opened = open_bundle(bundle)
+    opened = open_stored(shipped() if bundle is None else bundle)
     here, target = detect(), load_profile(board)
     tasks = _tasks(opened, target, engines, precision)
-    pictures = _faces(opened, faces or FACES, data, split)
+    pictures: Mapping[Size | None, npt.NDArray[np.uint8]]
+    if isinstance(opened, DetectorBundle):
+        pictures = _pictures([task.size for task in tasks if task.size], faces or PICTURES, data, split)
+    else:
+        pictures = {None: _faces(opened, faces or FACES, data, split)}
     before = snapshot(here)
-    emulations = emulate(opened, board, tasks, pictures, say=say)
+    emulations = [e for task in tasks for e in emulate(opened, board, [task], pictures[task.size], say=say)]
     return BenchRecord(
         kind="emulated",
         command=called(),
@@ -73,7 +79,9 @@ def emulate_record(
     )
 
 
-def _tasks(bundle: Bundle, target: DeviceProfile, engines: Sequence[str], precision: str | None) -> list[Task]:
+def _tasks(
+    bundle: Bundle | DetectorBundle, target: DeviceProfile, engines: Sequence[str], precision: str | None
+) -> list[Task]:
     """Return what to run, first what the board prefers; raises EngineError when nothing is left.
 
     Without `precision` it is the one that the board prefers, where the bundle has it: the others take minutes each.
@@ -95,7 +103,7 @@ def _tasks(bundle: Bundle, target: DeviceProfile, engines: Sequence[str], precis
     wanted = precision or (target.precision if target.precision in has else None)
     names = list(engines) or runnable(bundle, can, wanted)
     subjects = models(bundle, names, None if wanted is None else [wanted], [1])
-    return [Task(subject.engine, subject.precision) for subject in subjects]
+    return [Task(subject.engine, subject.precision, subject.size) for subject in subjects]
 
 
 def _faces(bundle: Bundle, count: int, data: Path | None, split: str | None) -> npt.NDArray[np.uint8]:
@@ -108,3 +116,14 @@ def _faces(bundle: Bundle, count: int, data: Path | None, split: str | None) -> 
         return drawn_faces(bundle, -(-count // 7))[:count]
     _, found = labelled(bundle, data, split)
     return np.stack([bundle.preprocess(image) for image in found.images[:count]])
+
+
+def _pictures(
+    sizes: Sequence[Size], count: int, data: Path | None, split: str | None
+) -> dict[Size | None, npt.NDArray[np.uint8]]:
+    """Return for each size the pictures that a detector takes, uint8 [n, height, width, 1]: drawn, or of scenes."""
+    from edgefer.bench.subjects import DETECT_FACES, drawn_frames, letterboxed
+    from edgefer.commands._scenes import pictures_of
+
+    pictures = drawn_frames(DETECT_FACES, count) if data is None else pictures_of(data, split, count)
+    return {size: letterboxed(pictures, size) for size in dict.fromkeys(sizes)}

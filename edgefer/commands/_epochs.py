@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from edgefer.train.detect.fit import LookReport
     from edgefer.train.state import EpochReport
 
 
 @contextlib.contextmanager
-def interruptible(epochs: Epochs) -> Iterator[None]:
+def interruptible(epochs: Epochs | Looks) -> Iterator[None]:
     """Let Ctrl-C end the run at the next step at the latest.
 
     Python loses a KeyboardInterrupt that strikes while it cleans up an object, and training would go on.
@@ -68,6 +69,42 @@ class Epochs:
             f"  {_duration(left)} left{'  best' if is_best else ''}"
         )
         click.echo(f"\r{text:<110}" if self._terminal else text, err=True)
+
+
+class Looks:
+    """One line that counts the steps of a detector's training, and one that stays for each look at the validation."""
+
+    def __init__(self, steps: int) -> None:
+        self._steps = steps
+        self._first: tuple[int, float] | None = None
+        self._terminal = sys.stderr.isatty()
+        self.interrupted = False
+
+    def step(self, step: int, steps: int, loss: float) -> None:
+        """Redraw the line, on a terminal alone."""
+        if self.interrupted:
+            raise KeyboardInterrupt
+        if self._first is None:
+            self._first = (step, time.monotonic())
+        if self._terminal and (step % 10 == 0 or step == steps):
+            filled = round(24 * step / steps)
+            done = "#" * filled + "-" * (24 - filled)
+            text = f"step {step:,}/{steps:,} [{done}] {self._left(step)} left  loss {loss:.3f}"
+            click.echo(f"\r{text:<90}", nl=False, err=True)
+
+    def look(self, report: LookReport, is_best: bool) -> None:
+        """Write what the look gave, and how long the rest will take."""
+        text = (
+            f"step {report.step:7,}/{self._steps:,}  loss {report.loss:.3f}  average precision"
+            f" {report.average_precision:.4f}  rate {report.learning_rate:.1e}  {self._left(report.step)} left"
+            f"{'  best' if is_best else ''}"
+        )
+        click.echo(f"\r{text:<100}" if self._terminal else text, err=True)
+
+    def _left(self, step: int) -> str:
+        """Return how long the rest will take, by the time that the steps of this process took."""
+        first, start = self._first or (step, time.monotonic())
+        return _duration((time.monotonic() - start) / max(1, step - first) * (self._steps - step))
 
 
 def _duration(seconds: float) -> str:

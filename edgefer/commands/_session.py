@@ -240,7 +240,7 @@ def _pipeline(settings: Settings, bundle: Bundle, engine: Engine, source: FrameS
         engine,
         bundle.labels,
         bundle.preprocess,
-        open_detector(settings.detector, settings.detector_model, continuous=moving),
+        open_detector(settings.detector, settings.detector_model, continuous=moving, size=settings.detector_size),
         Tracker(),
         smoothing,
         Pace(every, rate),

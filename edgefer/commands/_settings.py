@@ -28,6 +28,7 @@ class Settings:
     threads: int | None
     detector: str
     detector_model: Path | None
+    detector_size: int | None
     detect_every: int | None
     smooth: float
     min_confidence: float

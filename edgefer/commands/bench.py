@@ -46,20 +46,26 @@ def _each_once(context: click.Context, option: click.Parameter, values: tuple[An
 
 @click.command(cls=Bench)
 @bundle_argument
-@click.option("--scope", "scopes", multiple=True, type=click.Choice(["model", "pipeline"]), help="[default: both]")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    type=click.Choice(["model", "pipeline", "detect"]),
+    help="[default: model and pipeline; of a detector model and detect]",
+)
 @click.option(
     "--engine",
     "engines",
     multiple=True,
     metavar="NAME",
     callback=_each_once,
-    help="May be given several times [default: every installed one]; scope pipeline and --sustained take the first"
-    " [default: the device's].",
+    help="May be given several times [default: every installed one]; scopes pipeline and detect and --sustained take"
+    " the first [default: the device's].",
 )
 @click.option(
     "--precision",
     type=click.Choice(["int8", "fp16", "fp32", "dynamic"]),
-    help="[default: all that the bundle has; for scope pipeline, --sustained and --emulate what the device prefers]",
+    help="[default: all that the bundle has; for whole frames, --sustained and --emulate what the device prefers]",
 )
 @click.option(
     "--threads",
@@ -81,7 +87,8 @@ def _each_once(context: click.Context, option: click.Parameter, values: tuple[An
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
-    help="Labelled faces, in any form that edgefer train reads: adds the accuracy of every artifact in every engine.",
+    help="Labelled faces, in any form that edgefer train reads: adds the accuracy of every artifact in every engine. Of"
+    " a detector, scenes: what its network is shown.",
 )
 @click.option(
     "--split",
@@ -96,7 +103,8 @@ def _each_once(context: click.Context, option: click.Parameter, values: tuple[An
 @click.option(
     "--faces",
     type=click.IntRange(1, 100_000),
-    help="With --emulate: how many faces are compared [default: 210 drawn ones, or the first 210 of --data].",
+    help="With --emulate: how many faces are compared [default: 210 drawn ones, or the first 210 of --data], or how"
+    " many pictures of a detector [default: 12].",
 )
 @click.option(
     "--json",
@@ -109,13 +117,15 @@ def command(json_file: Path | None, emulate: str | None, faces: int | None, **wa
     """Measure on this machine, or count on an emulated board, and write a record.
 
     Scope `model` is one face through one engine; scope `pipeline` is detector, tracker, preprocessing and model on
-    drawn frames with 0, 1 and 3 faces. Each row takes over a minute, or a few seconds with --quick, in fresh processes
-    that take turns.
+    drawn frames with 0, 1 and 3 faces. Of a face detector's bundle, `model` is one picture of each size that it takes,
+    and scope `detect` a drawn frame through all of it. Each row takes over a minute, or a few seconds with --quick, in
+    fresh processes that take turns.
 
     \b
     Examples:
       edgefer bench --quick
       edgefer bench mine.edgefer --engine litert --threads 1 --threads 4 --json mine.json
+      edgefer bench det-s --quick
       edgefer bench --data fer2013.csv --split validation --sustained 600 --json pi5.json
       edgefer bench --emulate rpi4 --json rpi4.json
       edgefer bench compare before.json after.json --fail-if-slower 5%

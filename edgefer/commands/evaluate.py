@@ -1,14 +1,19 @@
-"""`edgefer evaluate`: accuracy of an artifact, as it runs on an engine, on labelled faces."""
+"""`edgefer evaluate`: accuracy of an artifact, as it runs on an engine, on labelled faces.
+
+With `--task detect` it is about finding faces: see `_evaluate_detect`.
+"""
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from edgefer.commands import _evaluate_detect
 from edgefer.commands._shared import (
     bar,
     bundle_argument,
@@ -33,6 +38,12 @@ if TYPE_CHECKING:
 
 @click.command()
 @bundle_argument
+@click.option(
+    "--task",
+    type=click.Choice(["classify", "detect"]),
+    default="classify",
+    help="Name the emotion of faces, or find faces in pictures. [classify]",
+)
 @click.option(
     "--data",
     required=True,
@@ -73,9 +84,31 @@ if TYPE_CHECKING:
 @click.option(
     "--png", type=click.Path(path_type=Path, dir_okay=False), help="Draw the confusion matrix into this file."
 )
+@click.option(
+    "--detector",
+    "detectors",
+    multiple=True,
+    type=click.Choice(["edge", "haar", "yunet"]),
+    help="With --task detect: which, once for each [default: edge and haar, and yunet where its model is].",
+)
+@click.option(
+    "--detector-model",
+    type=click.Path(path_type=Path),
+    help="With --task detect: the file of yunet [default: what edgefer models pull fetched].",
+)
+@click.option(
+    "--size",
+    "sizes",
+    multiple=True,
+    type=click.IntRange(32, 4096),
+    metavar="PX",
+    help="With --task detect: the longer side of what detectors look at, once for each [default: 320].",
+)
+@click.option("--clip", "clips", multiple=True, metavar="FILE", help="With --task detect: a video to run on, too.")
 @json_flag
 def command(
     bundle: Path | None,
+    task: str,
     data: Path,
     split: str | None,
     device: str | None,
@@ -87,9 +120,15 @@ def command(
     faces: int | None,
     seed: int | None,
     png: Path | None,
+    detectors: tuple[str, ...],
+    detector_model: Path | None,
+    sizes: tuple[int, ...],
+    clips: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Measure the accuracy of a bundle on labelled faces: the very artifact in the very engine, picture by picture.
+
+    With --task detect, how well face detectors find the faces of --data (pictures with boxes) and what a frame costs.
 
     What --json prints, `edgefer report` reads; with --all it is a list.
 
@@ -98,11 +137,27 @@ def command(
       edgefer evaluate --data fer2013.csv --split validation
       edgefer evaluate mine.edgefer --data faces/ --engine openvino --precision fp32 --png confusion.png
       edgefer evaluate mine.edgefer --data fer2013.csv --all --robustness --json > mine.json
+      edgefer evaluate --task detect --data wider/ --clip party.mp4 --size 160 --size 320
     """
     from edgefer import plugins
     from edgefer.bench import accuracy, evaluation_text
     from edgefer.bundle import open_bundle
 
+    if task == "detect":
+        others: dict[str, object] = {
+            "--all": everything,
+            "--votes": votes,
+            "--robustness": robust,
+            "--faces": faces,
+            "--seed": seed,
+        }
+        refuse({**others, "--png": png}, "is not for --task detect")
+        _evaluate_detect.run(
+            bundle, data, split, device, engine, precision, detectors, detector_model, sizes, clips, as_json
+        )
+        return
+    mine = {"--detector": detectors, "--detector-model": detector_model, "--size": sizes, "--clip": clips}
+    refuse(mine, "is for --task detect")
     if not robust and (faces is not None or seed is not None):
         raise click.UsageError("--faces and --seed say which pictures are spoilt, and how; add --robustness")
     if everything and png:
@@ -134,6 +189,13 @@ def command(
         click.echo(evaluation_text.as_text(found[0]))
     if png:  # after the figures, which are not lost when it cannot be written
         draw(found[0], png)
+
+
+def refuse(options: Mapping[str, object], why: str) -> None:
+    """Raise UsageError for the first option that was given."""
+    for name, value in options.items():
+        if value is not None and value is not False and value != ():
+            raise click.UsageError(f"{name} {why}; leave it out")
 
 
 def draw(evaluation: Evaluation, png: Path) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgefer.commands import _export_detector
+from edgefer.commands._export_talk import Talk
 from edgefer.commands._shared import bar, bundle_argument, json_flag, print_json, print_table, say, step
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ PRECISIONS = ["fp32", "fp16", "dynamic", "int8"]
     "--data",
     required=True,
     type=click.Path(path_type=Path),
-    help="Labelled faces, as for edgefer train: the training split calibrates and tunes, the validation split proves.",
+    help="Labelled faces, as for edgefer train: the training split calibrates and tunes, the validation split proves."
+    " For a face detector: scenes with boxes.",
 )
 @click.option(
     "--drop-rows",
@@ -37,6 +39,13 @@ PRECISIONS = ["fp32", "fp16", "dynamic", "int8"]
     multiple=True,
     type=click.Choice(PRECISIONS),
     help="[default: fp32; fp32 and int8 with --int8]",
+)
+@click.option(
+    "--size",
+    "sizes",
+    multiple=True,
+    metavar="WIDTHxHEIGHT",
+    help="Of the pictures that a face detector takes, once for each [default: 160x120, 320x240, 640x480]",
 )
 @click.option("--int8", "int8", is_flag=True, help="Full int8 as well as float.")
 @click.option("--qat", is_flag=True, help="Train on with int8 rounding before int8 (quantization-aware training).")
@@ -79,7 +88,7 @@ PRECISIONS = ["fp32", "fp16", "dynamic", "int8"]
     type=click.FloatRange(min=0),
     default=0.5,
     show_default=True,
-    help="Points of accuracy that an artifact may lose against the trained network before it is refused.",
+    help="Points of accuracy, of a detector's average precision, that an artifact may lose before it is refused.",
 )
 @click.option(
     "--calibrate",
@@ -93,7 +102,7 @@ PRECISIONS = ["fp32", "fp16", "dynamic", "int8"]
     type=click.IntRange(min=512),
     default=512,
     show_default=True,
-    help="Class-balanced faces to calibrate int8 on.",
+    help="Class-balanced faces, or scenes, to calibrate int8 on.",
 )
 @click.option(
     "--quantizer",
@@ -122,6 +131,7 @@ def command(
     drop_rows: Path | None,
     formats: tuple[str, ...],
     precisions: tuple[str, ...],
+    sizes: tuple[str, ...],
     int8: bool,
     teacher: Path | None,
     out: Path | None,
@@ -133,7 +143,8 @@ def command(
     """Turn a trained bundle into TFLite, ONNX and OpenVINO, float and int8, and prove each one.
 
     Every artifact runs in its real engine on the validation split and is compared with the trained network. If one
-    disagrees, nothing is written. One that ships, by its name, or edge-m without BUNDLE, needs --out.
+    disagrees, nothing is written. One that ships, by its name, or edge-m without BUNDLE, needs --out. BUNDLE may be a
+    face detector, too.
 
     \b
     Examples:
@@ -141,15 +152,24 @@ def command(
       edgefer export mine.edgefer --int8 --qat --data fer2013.csv --out mine-qat.edgefer
       edgefer export mine.edgefer --int8 --narrow 0.4 --data fer2013.csv --out narrow.edgefer
       edgefer export mine.edgefer --precision fp16 --format openvino --data faces/
+      edgefer export det.edgefer --int8 --size 320x240 --data scenes/
     """
-    from edgefer.bundle import open_bundle
+    from edgefer.bundle import DEFAULT, DetectorBundle, open_bundle, open_stored
     from edgefer.optimize.export import export
     from edgefer.train import data as datasets
     from edgefer.train.data import prepare
 
-    opened = open_bundle(bundle)
+    opened = open_stored(bundle or DEFAULT)
     if out is None and opened.path != bundle:
         raise click.UsageError("exporting a bundle that ships needs --out: the package itself is not changed")
+    if isinstance(opened, DetectorBundle):
+        given = {"--drop-rows": drop_rows, "--teacher": teacher, "--resume": resume}
+        made = (_formats(formats), _precisions(precisions, int8, False), sizes)
+        plan = _export_detector.plan_of(opened, *made, given, **chosen)
+        _export_detector.run(opened, data, plan, out=out, force=force, as_json=as_json, listener=Talk())
+        return
+    if sizes:
+        raise click.UsageError(f"--size is for face detectors, and {opened.path} is none; leave it out")
     wanted = _plan(formats, precisions, int8, **chosen)
     taught = open_bundle(teacher) if teacher else None
     with bar("Reading faces") as progress:
@@ -200,14 +220,11 @@ def _plan(
     from edgefer.optimize.plan import Plan, tunings
     from edgefer.train.recipe import parse_setting
 
-    if int8 and precisions and "int8" not in precisions:
-        raise click.UsageError(f"--int8 and --precision {precisions[0]} contradict each other")
-    wanted = precisions or (("fp32", "int8") if int8 or qat else ("fp32",))
     amounts = {name: chosen.pop(name) for name in ("narrow", "prune", "cluster")}
     asked = {name: amount for name, amount in amounts.items() if amount is not None} | ({"qat": 0.0} if qat else {})
     return Plan(
-        formats=tuple(f for f in FORMATS if f in (formats or FORMATS)),
-        precisions=tuple(p for p in PRECISIONS if p in wanted),
+        formats=_formats(formats),
+        precisions=_precisions(precisions, int8, qat),
         tunings=tunings(asked, [parse_setting(text) for text in settings]),
         methods=METHODS if calibrate == "auto" else (calibrate,),
         own=quantizer == "own",
@@ -216,26 +233,15 @@ def _plan(
     )
 
 
-class Talk:
-    """Shows what a process says: lines, and the epochs of fine-tuning."""
+def _formats(chosen: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(f for f in FORMATS if f in (chosen or FORMATS))
 
-    def __init__(self) -> None:
-        self._epochs: Any = None
 
-    def __call__(self, message: Mapping[str, Any]) -> None:
-        """Show one message of `optimize.worker`."""
-        from edgefer.commands._epochs import Epochs
-        from edgefer.train.state import EpochReport
-
-        if "say" in message:
-            say(f"  {message['say']}")
-        elif "stage" in message:
-            say(f"  {message['stage']}: {message['epochs']} epochs")
-            self._epochs = Epochs(message["epochs"])
-        elif "step" in message:
-            self._epochs.step(*(message[k] for k in ("epoch", "step", "steps", "loss", "accuracy")))
-        elif "report" in message:
-            self._epochs.epoch(EpochReport(**message["report"]), message["best"])
+def _precisions(chosen: tuple[str, ...], int8: bool, qat: bool) -> tuple[str, ...]:
+    if int8 and chosen and "int8" not in chosen:
+        raise click.UsageError(f"--int8 and --precision {chosen[0]} contradict each other")
+    wanted = chosen or (("fp32", "int8") if int8 or qat else ("fp32",))
+    return tuple(p for p in PRECISIONS if p in wanted)
 
 
 def _as_json(result: ExportResult) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from edgefer.errors import DetectorError
 def command() -> None:
     """Fetch the model of a face detector, checked by its hash.
 
+    Only --detector yunet needs one: the others, edge among them, have all that they need.
+
     They are kept in ~/.cache/edgefer/models, or in $EDGEFER_CACHE_DIR/models. $EDGEFER_MODELS_URL names a mirror
     (https) that has the files.
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgefer.commands._export_talk import Talk
 from edgefer.commands._shared import bar, bundle_argument, json_flag, print_json, print_table, say, step
-from edgefer.commands.export import PRECISIONS, Talk
+from edgefer.commands.export import PRECISIONS
 
 if TYPE_CHECKING:
     from edgefer.optimize.search import Search

@@ -29,11 +29,12 @@ def command(records: tuple[Path, ...], out: Path) -> None:
       edgefer report laptop.json --out report.md
       edgefer evaluate --data fer2013.csv --json > accuracy.json
       edgefer report laptop.json accuracy.json
+      edgefer evaluate --task detect --data wider/ --json > detectors.json && edgefer report detectors.json
     """
     from edgefer.bench.report import read, write_report
 
     if out.suffix.lower() not in (".html", ".md"):
         raise click.BadParameter(f"{out} must end in .html or .md", param_hint="--out")
-    measured, evaluations = read(records)
-    write_report(measured, out, evaluations)
+    measured, evaluations, finding = read(records)
+    write_report(measured, out, evaluations, finding)
     say(f"report: {out}")

@@ -64,6 +64,20 @@ class _Every(click.ParamType):  # type: ignore[type-arg]
         return int(value)
 
 
+class _DetectorSize(click.ParamType):  # type: ignore[type-arg]
+    """`auto` or a width."""
+
+    name = "auto|160|320|640"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        """Return the width; None for `auto`."""
+        if value is None or value == "auto":
+            return None
+        if str(value) not in ("160", "320", "640"):
+            self.fail(f"{value!r} is none of auto, 160, 320, 640", parameter, context)
+        return int(value)
+
+
 @click.command(cls=Command)
 @bundle_argument
 @_source(
@@ -94,10 +108,26 @@ class _Every(click.ParamType):  # type: ignore[type-arg]
 )
 @_model("--threads", type=click.IntRange(1, 256), help="Threads of the engine [default: the device's choice]")
 @_faces(
-    "--detector", default="haar", show_default=True, help="haar, yunet, or none for pictures that are faces already."
+    "--detector",
+    metavar="NAME",
+    default="edge",
+    show_default=True,
+    help="edge, haar, yunet, or none for pictures that are faces already.",
 )
 @_faces(
-    "--detector-model", metavar="FILE", type=_file, help="Model of yunet [default: what edgefer models pull fetched]"
+    "--detector-model",
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    help="Another detector's bundle for edge, or the file of yunet [default: the one that ships; what edgefer models"
+    " pull fetched]",
+)
+@_faces(
+    "--detector-size",
+    type=_DetectorSize(),
+    default="auto",
+    show_default=True,
+    help="Width of the picture that edge looks at: the larger, the smaller the faces that it finds, and the longer it"
+    " takes; auto: 320 for videos and cameras, 640 for pictures.",
 )
 @_faces(
     "--detect-every",

@@ -25,9 +25,16 @@ PATH = click.Path(path_type=Path)
 
 @click.command()
 @click.option(
+    "--task",
+    type=click.Choice(["classify", "detect"]),
+    default="classify",
+    help="Name the emotion of faces, or find faces in pictures. [classify]",
+)
+@click.option(
     "--data",
     type=PATH,
-    help="fer2013.csv, a folder a class, a .npz, or a folder with train.npz and validation.npz.",
+    help="fer2013.csv, a folder a class, a .npz, or a folder with train.npz and validation.npz; to detect, pictures"
+    " with boxes: WIDER FACE, COCO, YOLO, jsonl.",
 )
 @click.option("--votes", type=PATH, help="FER+ votes, fer2013new.csv; data.votes says what is made of them [soft].")
 @click.option("--merge", multiple=True, metavar="A+B[=NAME]", help="Labels to be one, such as sad+neutral.")
@@ -41,6 +48,7 @@ PATH = click.Path(path_type=Path)
 )
 @click.option("--out", type=PATH, help="The bundle to write, such as happy.edgefer.")
 @click.option("--epochs", type=click.IntRange(min=1), help="[default: the recipe's, as for all below]")
+@click.option("--steps", type=click.IntRange(min=1), help="With --task detect, in the place of epochs.")
 @click.option("--batch", type=click.IntRange(min=1))
 @click.option("--learning-rate", type=float)
 @click.option("--seed", type=click.IntRange(min=0))
@@ -54,7 +62,7 @@ PATH = click.Path(path_type=Path)
 @click.option("--compare", is_flag=True, help="Show the trained bundles RUN… side by side, and end.")
 @click.argument("runs", nargs=-1, type=PATH, metavar="[--compare RUN…]")
 @json_flag
-def command(list_them: bool, compare: bool, runs: tuple[Path, ...], as_json: bool, **options: Any) -> None:
+def command(task: str, list_them: bool, compare: bool, runs: tuple[Path, ...], as_json: bool, **options: Any) -> None:
     """Train a model on labelled faces and write a bundle.
 
     The state is kept on disk beside --out: after Ctrl-C, a crash or a power cut, give the same command with --resume.
@@ -68,8 +76,11 @@ def command(list_them: bool, compare: bool, runs: tuple[Path, ...], as_json: boo
       edgefer train --data fer2013.csv --set augmentation.mixup=0.2 --set optimizer=sgd --out mixed.edgefer
       edgefer train --list
       edgefer train --compare *.edgefer
+      edgefer train --task detect --data wider/ --out finder.edgefer
     """
-    if list_them:
+    if task == "detect":
+        _detect(list_them, compare, runs, as_json, options)
+    elif list_them:
         _list(as_json)
     elif compare:
         _compare(runs, as_json)
@@ -79,7 +90,29 @@ def command(list_them: bool, compare: bool, runs: tuple[Path, ...], as_json: boo
         for name in ("data", "out"):
             if options[name] is None:
                 raise click.UsageError(f"--{name} is needed")
+        if options.pop("steps") is not None:
+            raise click.UsageError("--steps is for --task detect; here it is --epochs")
         _train(as_json=as_json, **options)
+
+
+def _detect(list_them: bool, compare: bool, runs: tuple[Path, ...], as_json: bool, options: dict[str, Any]) -> None:
+    from edgefer.commands import _train_detect
+
+    if list_them:
+        _train_detect.list_detectors(as_json)
+        return
+    other = [
+        name for name, value in options.items() if value not in (None, (), False) and name not in _train_detect.TAKES
+    ]
+    if compare or other:
+        name = "compare" if compare else "teacher" if other[0] == "teachers" else other[0].replace("_", "-")
+        raise click.UsageError(f"--{name} is not for --task detect")
+    if runs:
+        raise click.UsageError(f"unexpected argument {str(runs[0])!r}")
+    for name in ("data", "out"):
+        if options[name] is None:
+            raise click.UsageError(f"--{name} is needed")
+    _train_detect.train_detector(as_json=as_json, **{name: options[name] for name in _train_detect.TAKES})
 
 
 def _list(as_json: bool) -> None:

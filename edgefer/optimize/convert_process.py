@@ -14,6 +14,7 @@ import numpy as np
 from edgefer.errors import TrainError
 from edgefer.optimize import worker
 from edgefer.optimize.convert import file_names
+from edgefer.optimize.judging import LikeFloat
 from edgefer.optimize.making import Maker
 from edgefer.optimize.stored import probabilities, stored_net
 from edgefer.train import network as networks
@@ -43,7 +44,8 @@ def main(arguments: Sequence[str]) -> None:
         else:
             why = ""
         int8 = network_file.load(folder / "int8.npz") if (folder / "int8.npz").exists() else None
-        maker = Maker(net, network, why, int8, job, faces["calibration"], faces["choosing"])
+        judge = LikeFloat(net, faces["choosing"])
+        maker = Maker(net, network, why, int8, job, faces["calibration"], judge)
         out = folder / "out"
         out.mkdir()
         for format, precision in job["artifacts"]:
@@ -56,13 +58,13 @@ def main(arguments: Sequence[str]) -> None:
         verification = faces["verification"]
         np.save(out / "trained.npy", probabilities(stored, verification))
         np.save(out / "tuned.npy", probabilities(net, verification))
-        np.save(out / "int8.npy", maker.int8_reference(verification))
+        np.save(out / "int8.npy", probabilities(maker.int8_net(), verification))
         (out / "float.tflite").write_bytes(maker.float_core())
         net.save_weights(out / "weights.weights.h5")
         if network is not None:
             network_file.save(out / "network.npz", network)
         told = {
-            "choices": [asdict(c) for c in maker.choices],
+            "choices": [asdict(c) for c in judge.choices],
             "macs": count_macs(net),
             "parameters": net.count_params(),
         }

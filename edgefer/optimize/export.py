@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from edgefer import __version__, plugins
+from edgefer import bundle as bundles
 from edgefer.bundle import MANIFEST, Artifact, Bundle, describe, write_bundle
 from edgefer.errors import BundleError, ExportError
 from edgefer.metrics import agree, measure
@@ -286,7 +287,7 @@ def _write(
         recommended={target: r for target, r in bundle.recommended.items() if r.artifact not in replaced},
     )
     old = {f.path: bundle.read(f) for a in kept for f in (a.file, *a.companions)}
-    return write_bundle(written, {**_extras(bundle), **old, **contents}, replace_existing=target == bundle.path)
+    return write_bundle(written, {**extras(bundle), **old, **contents}, replace_existing=target == bundle.path)
 
 
 def _quantisation(format: str, converted: Converted, outcome: Outcome, wanted: Plan) -> dict[str, Any]:
@@ -302,9 +303,9 @@ def _quantisation(format: str, converted: Converted, outcome: Outcome, wanted: P
     return {"method": method, "quantiser": quantiser, "calibration_faces": wanted.calibration, **kept}
 
 
-def _extras(bundle: Bundle) -> Mapping[str, bytes]:
+def extras(bundle: bundles.Stored) -> Mapping[str, bytes]:
     """Return the files of the bundle's directory that the manifest does not list, such as a model card."""
-    listed = {f.path for a in bundle.artifacts for f in (a.file, *a.companions)} | {MANIFEST}
+    listed = {file.path for file in bundle.files} | {MANIFEST}
     try:
         return {
             path.relative_to(bundle.path).as_posix(): path.read_bytes()

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from edgefer.errors import ExportError
+from edgefer.optimize.int8_output import int8_output
 from edgefer.optimize.steps import in_steps
 from edgefer.train.network import Network, Node, to_keras
 
 KERNELS = {"Conv2D": "kernel", "DepthwiseConv2D": "depthwise_kernel", "Dense": "kernel"}
 POOLING = ("MaxPooling2D", "AveragePooling2D", "GlobalMaxPooling2D")
-PASSING = (*POOLING, "Flatten", "Reshape", "ZeroPadding2D")
+PASSING = (*POOLING, "Flatten", "Reshape", "ZeroPadding2D", "UpSampling2D")
 """Layers whose output takes the steps of their input."""
 ROUNDING = (*KERNELS, "ReLU", "Activation", "Add", "Multiply", "Concatenate", "GlobalAveragePooling2D")
 """Layers whose output has steps of its own."""
@@ -50,6 +51,8 @@ def refusals(network: Network, keep_float: Collection[str] = ()) -> list[str]:
         if node.kind not in (*ROUNDING, *PASSING):
             advice = ADVICE.get(node.kind, "replace it by Add, Multiply or Concatenate")
             found.append(f"{node.name!r} is a {node.kind}: {advice}")
+        elif node.kind == "UpSampling2D" and node.settings.get("interpolation", "nearest") != "bilinear":
+            found.append(f"{node.name!r} repeats pixels, which int8 runtimes have no fast form of: use bilinear")
         elif activation not in ACTIVATIONS:
             found.append(f"{node.name!r} has the activation {activation!r}: use relu or swish")
     return found
@@ -165,11 +168,11 @@ def get_ranges(model: Any, names: Collection[str]) -> dict[str, tuple[float, flo
     return {name: (float(v["min_var"]), float(v["max_var"])) for name, v in found.items()}
 
 
-def to_tflite(model: Any, takes_pixels: bool) -> bytes:
+def to_tflite(model: Any, takes_pixels: bool, softmax: bool = True) -> bytes:
     """Return a fake-quantised model with softmax as TFLite; it takes uint8 0–255, or float32 in [0, 1].
 
     All is int8 up to the logits, and the softmax float32, as XNNPACK has no int8 softmax; its probabilities are rounded
-    (see steps.py).
+    (see steps.py). Without `softmax` all is int8, and with `takes_pixels` the output too.
     """
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
@@ -179,7 +182,10 @@ def to_tflite(model: Any, takes_pixels: bool) -> bytes:
     converter = tf.lite.TFLiteConverter.from_concrete_functions([convert_variables_to_constants_v2(graph)])
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.inference_input_type = tf.uint8 if takes_pixels else tf.float32
-    return in_steps(_with_softmax(converter.convert()))
+    converted = bytes(converter.convert())
+    if softmax:
+        return in_steps(_with_softmax(converted))
+    return int8_output(converted) if takes_pixels else converted
 
 
 def _with_softmax(model: bytes) -> bytes:

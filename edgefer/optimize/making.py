@@ -8,19 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edgefer.errors import ExportError
 from edgefer.optimize import exporters, fakequant, worker
-from edgefer.optimize.convert import METHODS, OWN_METHODS, Choice
+from edgefer.optimize.convert import OWN_METHODS
 from edgefer.optimize.exporters import Source, tflite
 from edgefer.optimize.fold import fold
 from edgefer.optimize.ranges import ranges
-from edgefer.optimize.stored import Pictures, Probabilities, probabilities
+from edgefer.optimize.stored import Pictures
 from edgefer.train.network import Network, to_keras
 
 Core = tuple[bytes, bytes]
 """A TFLite model that takes float32 in [0, 1], and the same that takes uint8."""
+Judge = Callable[[str, str, Mapping[str, Sequence[bytes]]], str]
+"""Called as `judge(format, engine, made)` with the files that each way to calibrate made; returns the best way."""
+OutputRange = Callable[[Any, Pictures], "tuple[float, float] | None"]
+"""Called as `output_range(net, pictures)` with the pictures for calibration; None leaves the range as it is."""
 
 
 class Maker:
@@ -34,7 +37,9 @@ class Maker:
         int8: Network | None,
         job: Mapping[str, Any],
         calibration: Pictures,
-        choosing: Pictures,
+        judge: Judge,
+        softmax: bool = True,
+        output_range: OutputRange | None = None,
     ) -> None:
         self.net = net
         self.network = network
@@ -43,8 +48,11 @@ class Maker:
         self.int8 = int8
         self.job = job
         self.calibration = calibration
-        self.choosing = choosing
-        self.choices: list[Choice] = []
+        self.judge = judge
+        self.softmax = softmax
+        """Whether the files give probabilities; False: what the network gives, as it is."""
+        self.output_range = output_range
+        """Where it is given, it says where the range of the output ends, whatever the way to calibrate."""
         self._float: Core | None = None
         self._int8: Core | None = None
         self._rounding: Any = None
@@ -56,7 +64,7 @@ class Maker:
         if not self.job["own"] or precision != "int8":
             return tuple(exporter.export(self._source(precision, scratch)))
         if format == "tflite":  # it knows one way
-            return (self._converted(takes_pixels=True),)
+            return (self._converted()[1],)
         source = replace(self._source("fp32", scratch), precision="int8", own=True)
         made = {}
         for method in (m for m in OWN_METHODS[format] if m in self.job["methods"]):
@@ -64,13 +72,11 @@ class Maker:
             folder = scratch / method
             folder.mkdir()
             made[method] = tuple(exporter.export(replace(source, method=method, folder=folder)))
-        return made[self._choose(format, exporter.ENGINE, made)]
+        return made[self.judge(format, exporter.ENGINE, made)]
 
-    def int8_reference(self, pictures: Pictures) -> Probabilities:
-        """Return what the network that int8 is made from says of faces uint8 [n, s, s, 1]."""
-        if self.int8 is None:
-            return probabilities(self.net, pictures)
-        return probabilities(self._trained_rounding(), pictures)
+    def int8_net(self) -> Any:
+        """Return the keras.Model that int8 is made from; one that rounds where that was trained."""
+        return self.net if self.int8 is None else self._trained_rounding()
 
     def float_core(self) -> bytes:
         """Return the float form of the network that int8 is made from, to compare layer by layer."""
@@ -78,7 +84,7 @@ class Maker:
             return self._float_core()[0]
         import keras
 
-        return tflite.floating(to_keras(keras, self.int8), takes_pixels=False)
+        return tflite.floating(to_keras(keras, self.int8), False, self.softmax)
 
     def _source(self, precision: str, scratch: Path) -> Source:
         core, pixels = self._int8_core() if precision == "int8" else self._float_core()
@@ -91,18 +97,21 @@ class Maker:
             folder=scratch,
             opset=self.job["opset"],
             batch=self.job["batch"],
+            softmax=self.softmax,
         )
 
     def _float_core(self) -> Core:
         if self._float is None:
-            self._float = tflite.floating(self.net, False), tflite.floating(self.net, True)
+            self._float = (
+                tflite.floating(self.net, False, self.softmax),
+                tflite.floating(self.net, True, self.softmax),
+            )
         return self._float
 
     def _int8_core(self) -> Core:
         if self._int8 is None:
             if self.int8 is not None:
-                model = self._trained_rounding()
-                self._int8 = fakequant.to_tflite(model, False), fakequant.to_tflite(model, True)
+                self._int8 = self._core_of(self._trained_rounding())
             else:
                 self._int8 = self._calibrated()
         return self._int8
@@ -124,7 +133,7 @@ class Maker:
             methods = ["converter"]
         makers: dict[str, Callable[[], Core]] = {}
         if "converter" in methods:
-            makers["converter"] = lambda: (self._converted(False), self._converted(True))
+            makers["converter"] = self._converted
         ours = [method for method in methods if method != "converter"]
         if folded is not None and ours:
             ends = self._ranges(folded, ours)
@@ -135,10 +144,16 @@ class Maker:
             made[method] = make()
         if len(made) == 1:
             return next(iter(made.values()))
-        return made[self._choose("tflite", "litert", {method: (core[1],) for method, core in made.items()})]
+        return made[self.judge("tflite", "litert", {method: (core[1],) for method, core in made.items()})]
 
-    def _converted(self, takes_pixels: bool) -> bytes:
-        return tflite.quantised(self.net, self.calibration, takes_pixels, self.job["keep_float"])
+    def _converted(self) -> Core:
+        return tflite.quantised_forms(self.net, self.calibration, self.job["keep_float"], self.softmax)
+
+    def _core_of(self, rounding: Any) -> Core:
+        return (
+            fakequant.to_tflite(rounding, False, self.softmax),
+            fakequant.to_tflite(rounding, True, self.softmax),
+        )
 
     def _folded(self, methods: Sequence[str]) -> Network | None:
         """Return the network to calibrate ourselves, or None where only the converter's own way is left."""
@@ -165,45 +180,17 @@ class Maker:
         plain = to_keras(keras, folded)
         names = fakequant.rounded(folded, self.job["keep_float"])
         taps = keras.Model(plain.inputs[0], [plain.get_layer(name).output for name in names])
-        return ranges(taps, names, self.calibration.astype(np.float32) / np.float32(255), methods)
+        found = ranges(taps, names, self.calibration.astype(np.float32) / np.float32(255), methods)
+        ends = self.output_range(plain, self.calibration) if self.output_range else None
+        last = folded.nodes[-1].name
+        if ends is not None and last in names:
+            found = {method: {**layers, last: ends} for method, layers in found.items()}
+        return found
 
     def _rounded(self, folded: Network, ends: Mapping[str, tuple[float, float]]) -> Callable[[], Core]:
         def make() -> Core:
             import tf_keras
 
-            model = fakequant.fake_quantised(tf_keras, folded, ends, self.job["keep_float"])
-            return fakequant.to_tflite(model, False), fakequant.to_tflite(model, True)
+            return self._core_of(fakequant.fake_quantised(tf_keras, folded, ends, self.job["keep_float"]))
 
         return make
-
-    def _choose(self, format: str, engine: str, made: Mapping[str, Sequence[bytes]]) -> str:
-        """Return the method whose file, in its engine, answers most like float."""
-        wanted = probabilities(self.net, self.choosing)
-        scores = {}
-        for method, contents in made.items():
-            found = _run(engine, contents, self.choosing)
-            agreement = 100 * float((found.argmax(axis=1) == wanted.argmax(axis=1)).mean())
-            scores[method] = (_divergence(wanted, found), agreement)
-        best = min(scores, key=lambda method: (scores[method][0], METHODS.index(method)))
-        for method, (divergence, agreement) in scores.items():
-            self.choices.append(Choice(format, method, divergence, agreement, method == best))
-            mark = ", chosen" if method == best else ""
-            worker.tell(say=f"  {format} {method}: divergence {divergence:.5f}, same label {agreement:.2f} %{mark}")
-        return best
-
-
-def _run(engine: str, contents: Sequence[bytes], pictures: Pictures) -> Probabilities:
-    from edgefer.runtime import engines
-
-    opened = engines.load(engine).Engine(contents, 1)
-    try:
-        return np.asarray(opened.run(pictures), np.float32)
-    finally:
-        opened.close()
-
-
-def _divergence(wanted: npt.NDArray[Any], found: npt.NDArray[Any]) -> float:
-    """Return the mean Kullback-Leibler divergence of probabilities [n, classes] from the wanted ones."""
-    floor = 1e-6
-    away = np.log(np.maximum(wanted, floor)) - np.log(np.maximum(found, floor))
-    return float((wanted * away).sum(axis=1).mean())

@@ -57,6 +57,12 @@ class Plan:
 
 def check(plan: Plan, bundle: Bundle) -> None:
     """Raise ExportError for a plan that cannot work, MissingDependencyError for a package that it needs."""
+    check_values(plan)
+    _check_network(bundle)
+
+
+def check_values(plan: Plan) -> None:
+    """Raise as `check` does for a plan that can work with no network."""
     if not plan.formats or not plan.precisions:
         raise ExportError(
             f"nothing to export: name formats ({', '.join(FORMATS)}) and precisions ({', '.join(PRECISIONS)})"
@@ -74,7 +80,6 @@ def check(plan: Plan, bundle: Bundle) -> None:
     if len(set(plan.stages)) != len(plan.stages):
         raise ExportError(f"each stage of fine-tuning can be done once, found {', '.join(plan.stages)}")
     _check_int8(plan)
-    _check_network(bundle)
     _check_packages(plan)
 
 

@@ -11,6 +11,8 @@ import numpy.typing as npt
 METHODS = ("minmax", "percentile", "entropy")
 BINS = 2048
 LEVELS = 256
+PIXELS_AT_ONCE = 1_000_000
+"""Of the pictures in a batch, at most 64 of them: the outputs of all layers are held at once."""
 PERCENTILE = 99.99
 """Percent of a layer's values that lie within its range, by the method `percentile`."""
 
@@ -22,11 +24,12 @@ def ranges(
 ) -> dict[str, dict[str, tuple[float, float]]]:
     """Return, by method and layer, the (lowest, highest) value that int8 shall hold.
 
-    `model` is a keras.Model that gives the outputs of the layers `names`, `pictures` float32 [n, s, s, 1] in [0, 1].
+    `model` is a keras.Model that gives the outputs of the layers `names`, `pictures` float32 [n, h, w, 1] in [0, 1].
     `minmax` keeps every value; `percentile` cuts the rare ones; `entropy` cuts where the distribution of 256 levels
     differs least from the whole one (Kullback-Leibler, as in Migacz, "8-bit inference with TensorRT", 2017).
     """
-    batches = [pictures[i : i + 64] for i in range(0, len(pictures), 64)]
+    step = max(1, min(64, PIXELS_AT_ONCE // max(1, pictures[0].size)))
+    batches = [pictures[i : i + step] for i in range(0, len(pictures), step)]
     lows, highs = np.full(len(names), np.inf), np.full(len(names), -np.inf)
     for batch in batches:
         for i, values in enumerate(_outputs(model, batch)):

@@ -28,6 +28,7 @@ WHAT = {
     "tune_process": "fine-tuning",
     "take_apart": "reading the network",
     "importers._process": "reading the model",
+    "detect.process": "the conversion",
 }
 """Module → what it does, in errors."""
 LAST_WORDS = 4000

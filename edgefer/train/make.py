@@ -101,7 +101,7 @@ def write_trained(
         before = float((logits.argmax(axis=1) == validation.labels).mean())
         floor.apply(result.model, floor.biases(logits, validation.labels, recipe.recall_floor))
         logits = logits_of(result.model, validation.images)
-    weights = _weights(result.model)
+    weights = weights_of(result.model)
     file = describe(f"{recipe.arch}.weights.h5", weights)
     temperature = fit_temperature(logits, validation.labels)
     probabilities = softmax(logits, temperature)
@@ -171,7 +171,8 @@ def _facts(result: FitResult, train: Dataset, recipe: Recipe, temperature: float
     return facts
 
 
-def _weights(model: Any) -> bytes:
+def weights_of(model: Any) -> bytes:
+    """Return the weights of a keras.Model as a `.weights.h5` file."""
     with tempfile.TemporaryDirectory(prefix="edgefer-") as folder:
         path = os.path.join(folder, "model.weights.h5")
         model.save_weights(path)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -12,27 +11,7 @@ from typing import Any
 
 from edgefer import toml
 from edgefer.errors import RecipeError
-
-
-def _check(where: str, checks: Mapping[str, tuple[Any, bool, str]]) -> None:
-    """Raise RecipeError for the first name → (value, whether it is fine, what is allowed) that is not fine."""
-    for name, (value, fine, allowed) in checks.items():
-        if not fine:
-            raise RecipeError(f"recipe: {where}{name} = {value!r} is out of range: {allowed}")
-
-
-def _one_of(value: str, *choices: str) -> tuple[Any, bool, str]:
-    near = difflib.get_close_matches(value, choices, 1)
-    hint = f" (did you mean {near[0]!r}?)" if near else ""
-    return value, value in choices, f"one of {', '.join(choices)}{hint}"
-
-
-def _between(value: float, low: float, high: float) -> tuple[Any, bool, str]:
-    return value, low <= value <= high, f"{low:g} to {high:g}"
-
-
-def _at_least(value: float, low: float) -> tuple[Any, bool, str]:
-    return value, value >= low, f"at least {low:g}"
+from edgefer.train.fields import at_least, between, check, checked, hint, one_of, plain
 
 
 @dataclass(frozen=True)
@@ -72,22 +51,22 @@ class Augmentation:
         return dataclasses.replace(left, noise=0.0, erase=0.0) if self.off_epochs else left
 
     def __post_init__(self) -> None:
-        _check(
+        check(
             "augmentation.",
             {
-                "flip": _between(self.flip, 0, 1),
-                "rotation": _between(self.rotation, 0, 180),
-                "scale": _between(self.scale, 0, 2),
-                "crop": _between(self.crop, 0, 0.9),
-                "shift": _between(self.shift, 0, 1),
-                "shear": _between(self.shear, 0, 2),
-                "brightness": _between(self.brightness, 0, 1),
-                "contrast": _between(self.contrast, 0, 1),
-                "noise": _between(self.noise, 0, 1),
-                "erase": _between(self.erase, 0, 1),
-                "mixup": _between(self.mixup, 0, 10),
-                "cutmix": _between(self.cutmix, 0, 10),
-                "off_epochs": _at_least(self.off_epochs, 0),
+                "flip": between(self.flip, 0, 1),
+                "rotation": between(self.rotation, 0, 180),
+                "scale": between(self.scale, 0, 2),
+                "crop": between(self.crop, 0, 0.9),
+                "shift": between(self.shift, 0, 1),
+                "shear": between(self.shear, 0, 2),
+                "brightness": between(self.brightness, 0, 1),
+                "contrast": between(self.contrast, 0, 1),
+                "noise": between(self.noise, 0, 1),
+                "erase": between(self.erase, 0, 1),
+                "mixup": between(self.mixup, 0, 10),
+                "cutmix": between(self.cutmix, 0, 10),
+                "off_epochs": at_least(self.off_epochs, 0),
             },
         )
 
@@ -117,23 +96,23 @@ class DataSettings:
     """Pictures of each class after `resample`; 0 = the mean."""
 
     def __post_init__(self) -> None:
-        _check(
+        check(
             "data.",
             {
-                "votes": _one_of(self.votes, "none", "majority", "soft"),
-                "votes_weight": _between(self.votes_weight, 0, 1),
+                "votes": one_of(self.votes, "none", "majority", "soft"),
+                "votes_weight": between(self.votes_weight, 0, 1),
                 "merge": (list(self.merge), all("+" in m for m in self.merge), "labels joined by +, as sad+neutral"),
-                "duplicates": _one_of(self.duplicates, "keep", "exact", "near"),
-                "seen_in_test": _one_of(self.seen_in_test, "keep", "exact", "near"),
+                "duplicates": one_of(self.duplicates, "keep", "exact", "near"),
+                "seen_in_test": one_of(self.seen_in_test, "keep", "exact", "near"),
                 "split": (
                     list(self.split),
                     not self.split
                     or (len(self.split) in (2, 3) and min(self.split) > 0 and abs(sum(self.split) - 1) < 1e-6),
                     "2 or 3 fractions that add up to 1",
                 ),
-                "split_seed": _at_least(self.split_seed, 0),
-                "balance": _one_of(self.balance, "none", "resample", "sampling"),
-                "balance_to": _between(self.balance_to, 0, 1_000_000),
+                "split_seed": at_least(self.split_seed, 0),
+                "balance": one_of(self.balance, "none", "resample", "sampling"),
+                "balance_to": between(self.balance_to, 0, 1_000_000),
             },
         )
 
@@ -156,12 +135,12 @@ class Distillation:
     so many random views of each picture once, and kept in the cache."""
 
     def __post_init__(self) -> None:
-        _check(
+        check(
             "distill.",
             {
-                "weight": _between(self.weight, 0, 1),
-                "temperature": _between(self.temperature, 0.1, 100),
-                "views": _between(self.views, 0, 1000),
+                "weight": between(self.weight, 0, 1),
+                "temperature": between(self.temperature, 0.1, 100),
+                "views": between(self.views, 0, 1000),
             },
         )
         if self.votes and self.teachers and not self.views:
@@ -219,44 +198,37 @@ class Recipe:
     distill: Distillation = field(default_factory=Distillation)
 
     def __post_init__(self) -> None:
-        _check(
+        check(
             "",
             {
-                "unfreeze": _at_least(self.unfreeze, -1),
-                "epochs": _between(self.epochs, 1, 100_000),
-                "batch": _between(self.batch, 1, 1_000_000),
-                "optimizer": _one_of(self.optimizer, "adamw", "adam", "sgd"),
+                "unfreeze": at_least(self.unfreeze, -1),
+                "epochs": between(self.epochs, 1, 100_000),
+                "batch": between(self.batch, 1, 1_000_000),
+                "optimizer": one_of(self.optimizer, "adamw", "adam", "sgd"),
                 "learning_rate": (self.learning_rate, 0 < self.learning_rate < float("inf"), "above 0"),
-                "schedule": _one_of(self.schedule, "cosine", "plateau", "constant"),
-                "warmup_epochs": _at_least(self.warmup_epochs, 0),
+                "schedule": one_of(self.schedule, "cosine", "plateau", "constant"),
+                "warmup_epochs": at_least(self.warmup_epochs, 0),
                 "plateau_factor": (self.plateau_factor, 0 < self.plateau_factor < 1, "between 0 and 1"),
-                "plateau_patience": _at_least(self.plateau_patience, 1),
-                "learning_rate_decay": _at_least(self.learning_rate_decay, 0),
-                "early_stopping": _at_least(self.early_stopping, 0),
-                "weight_decay": _at_least(self.weight_decay, 0),
-                "gradient_clip": _at_least(self.gradient_clip, 0),
+                "plateau_patience": at_least(self.plateau_patience, 1),
+                "learning_rate_decay": at_least(self.learning_rate_decay, 0),
+                "early_stopping": at_least(self.early_stopping, 0),
+                "weight_decay": at_least(self.weight_decay, 0),
+                "gradient_clip": at_least(self.gradient_clip, 0),
                 "label_smoothing": (self.label_smoothing, 0 <= self.label_smoothing < 1, "0 to below 1"),
                 "ema": (self.ema, 0 <= self.ema < 1, "0 to below 1"),
-                "class_weight_power": _between(self.class_weight_power, 0, 1),
-                "recall_floor": _between(self.recall_floor, 0, 1),
-                "mixed_precision": _one_of(self.mixed_precision, "auto", "on", "off"),
-                "seed": _at_least(self.seed, 0),
+                "class_weight_power": between(self.class_weight_power, 0, 1),
+                "recall_floor": between(self.recall_floor, 0, 1),
+                "mixed_precision": one_of(self.mixed_precision, "auto", "on", "off"),
+                "seed": at_least(self.seed, 0),
             },
         )
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data, as it goes into the manifest."""
-        return {k: _plain(v) for k, v in dataclasses.asdict(self).items()}
+        return {k: plain(v) for k, v in dataclasses.asdict(self).items()}
 
 
 TABLES: dict[str, type] = {"augmentation": Augmentation, "data": DataSettings, "distill": Distillation}
-
-
-def _plain(value: Any) -> Any:
-    """Return `value` with tuples as lists, as JSON gives them back."""
-    if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
-    return list(value) if isinstance(value, tuple) else value
 
 
 def recipe_names() -> list[str]:
@@ -275,7 +247,7 @@ def load_recipe(name_or_path: str, overrides: Mapping[str, Any] | None = None) -
     if path.suffix != ".toml":
         if name_or_path not in recipe_names():
             raise RecipeError(
-                f"there is no recipe called {name_or_path!r}{_hint(name_or_path, recipe_names())};"
+                f"there is no recipe called {name_or_path!r}{hint(name_or_path, recipe_names())};"
                 f" choose one of {', '.join(recipe_names())}, or a .toml file"
             )
         file = resources.files(__package__) / "recipes" / f"{name_or_path}.toml"
@@ -299,10 +271,10 @@ def from_dict(values: Mapping[str, Any], overrides: Mapping[str, Any] | None = N
         if value is not None:
             table, _, key = name.rpartition(".")
             if table and table not in TABLES:
-                raise RecipeError(f"recipe: unknown table {table!r}{_hint(table, TABLES)}; known: {', '.join(TABLES)}")
+                raise RecipeError(f"recipe: unknown table {table!r}{hint(table, TABLES)}; known: {', '.join(TABLES)}")
             (values[table] if table else values)[key] = value
-    tables = {name: cls(**_checked(cls, values.pop(name), f"{name}.")) for name, cls in TABLES.items()}
-    return Recipe(**_checked(Recipe, values, ""), **tables)
+    tables = {name: cls(**checked(cls, values.pop(name), f"{name}.", TABLES)) for name, cls in TABLES.items()}
+    return Recipe(**checked(Recipe, values, "", TABLES), **tables)
 
 
 def of_bundle(values: Mapping[str, Any]) -> Recipe:
@@ -325,36 +297,3 @@ def parse_setting(text: str) -> tuple[str, Any]:
         return name.strip(), toml.parse(f"v = {value}")["v"]
     except ValueError:
         return name.strip(), value.strip()
-
-
-def _hint(name: str, known: Iterable[str], full: Mapping[str, str] | None = None) -> str:
-    """Return a hint at the nearest of `known`, by its `full` name, or nothing."""
-    near = difflib.get_close_matches(name, list(known), 1)
-    return f" (did you mean {(full or {}).get(near[0], near[0])!r}?)" if near else ""
-
-
-def _checked(cls: type, values: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Return `values` with every name known to `cls` and every type right (an int is fine for a float)."""
-    types = {f.name: str(f.type) for f in dataclasses.fields(cls) if f.name not in TABLES}
-    checked: dict[str, Any] = {}
-    for name, value in values.items():
-        if name not in types:
-            everywhere = [*types, *TABLES, *(f"{t}.{f.name}" for t, c in TABLES.items() for f in dataclasses.fields(c))]
-            last = {full.rpartition(".")[2]: full for full in everywhere}
-            near = _hint(where + name, everywhere) or _hint(name, last, last)
-            raise RecipeError(f"recipe: unknown field {where + name!r}{near}; known: {', '.join(types)}")
-        checked[name] = _typed(where + name, value, types[name])
-    return checked
-
-
-def _typed(name: str, value: Any, kind: str) -> Any:
-    if kind.startswith("tuple["):
-        inner = kind[len("tuple[") :].split(",")[0]
-        if not isinstance(value, (list, tuple)):
-            raise RecipeError(f"recipe: {name} must be a list, found {value!r}")
-        return tuple(_typed(name, v, inner) for v in value)
-    if kind == "float" and type(value) is int:
-        value = float(value)
-    if type(value).__name__ != kind:
-        raise RecipeError(f"recipe: {name} must be of type {kind}, found {value!r}")
-    return value

@@ -63,10 +63,6 @@ def write_run_page(run: Run, folder: Path) -> Path:
     What lies there of an earlier run is replaced. Raises MissingDependencyError without matplotlib, TrainError when
     a file cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _refusal(folder, error) from error
     history = [_report(r) for r in run.history]
     best = max(history, key=lambda r: r["validation_accuracy"])
     pictures = {
@@ -76,19 +72,24 @@ def write_run_page(run: Run, folder: Path) -> Path:
         "confused.png": run_figures.mistakes(run.probabilities, run.labels, run.names, run.images),
         "classes.png": run_figures.classes(run.accuracy.per_class),
     }
+    return write_pages(folder, pictures, _page(run, history, best, pictures))
+
+
+def write_pages(folder: Path, pictures: Mapping[str, bytes], text: str) -> Path:
+    """Write a page and its pictures, each wholly or not at all; return the path of the page.
+
+    Raises TrainError when a file cannot be written.
+    """
     index = folder / INDEX
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         for name, data in pictures.items():
             with files.atomic(folder / name) as stream:
                 stream.write(data)
-        files.write_text(index, _page(run, history, best, pictures))
+        files.write_text(index, text)
     except OSError as error:
-        raise _refusal(folder, error) from error
+        raise TrainError(f"cannot write {folder}: {error.strerror or error}; choose another folder") from error
     return index
-
-
-def _refusal(folder: Path, error: OSError) -> TrainError:
-    return TrainError(f"cannot write {folder}: {error.strerror or error}; choose another folder")
 
 
 def _page(
@@ -148,11 +149,12 @@ def _summary(run: Run, history: Sequence[Mapping[str, Any]], best: Mapping[str, 
         ("weighted F1", f"{a.weighted_f1:.4f}"),
         ("calibration error (ECE)", f"{a.ece:.2%}; {before:.2%} before the temperature"),
         ("best epoch", f"{best['epoch']} of {len(history)}"),
-        ("training took", _duration(sum(r["seconds"] for r in history))),
+        ("training took", duration(sum(r["seconds"] for r in history))),
     ]
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return a time in words."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

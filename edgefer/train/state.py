@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from edgefer.train.data import Dataset
 from edgefer.train.recipe import Recipe
 
 Arrays = list[npt.NDArray[Any]]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,12 @@ def fingerprint(train: Dataset, validation: Dataset, recipe: Recipe, teachers: S
 
 def save(path: Path, run: str, variables: Sequence[Any], best: Arrays, progress: Progress) -> None:
     """Write the state; raises OSError."""
-    meta = {"fingerprint": run, **asdict(progress)}
+    write(path, run, variables, best, asdict(progress))
+
+
+def write(path: Path, run: str, variables: Sequence[Any], best: Arrays, progress: Mapping[str, Any]) -> None:
+    """Write a state whose `progress` is plain data; raises OSError."""
+    meta = {"fingerprint": run, **progress}
     arrays = {"meta": np.frombuffer(json.dumps(meta).encode(), np.uint8)}
     for key, values in (("model", variables), ("best", best)):
         arrays |= {f"{key}/{i:04d}": np.asarray(v) for i, v in enumerate(values)}
@@ -74,13 +80,21 @@ def restore(path: Path, run: str, variables: Sequence[Any]) -> tuple[Arrays, Pro
 
     Raises TrainError when the file cannot be read or belongs to another run.
     """
+    return read(
+        path, run, variables, lambda meta: Progress(tuple(EpochReport(**r) for r in meta.pop("history")), **meta)
+    )
+
+
+def read(
+    path: Path, run: str, variables: Sequence[Any], progress_of: Callable[[dict[str, Any]], T]
+) -> tuple[Arrays, T]:
+    """Do what `restore` does; `progress_of` makes of the plain data that `write` took what is returned of it."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {k: archive[k] for k in sorted(archive.files)}
         meta = json.loads(arrays.pop("meta").tobytes())
         found = meta.pop("fingerprint")
-        history = tuple(EpochReport(**r) for r in meta.pop("history"))
-        progress = Progress(history, **meta)
+        progress = progress_of(meta)
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise TrainError(f"{path} is not a readable training state: {error}; remove it and start again") from error
     if found != run:

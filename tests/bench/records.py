@@ -30,6 +30,13 @@ BUNDLE = BundleIdentity(
     labels=FER2013_LABELS,
     preprocess={"method": "grey-area-v1", "size": 48},
 )
+DETECTOR = BundleIdentity(
+    name="det-s",
+    architecture="det-s",
+    digest="77aa" * 16,
+    labels=("face",),
+    preprocess={"method": "grey-letterbox-v1"},
+)
 FACES = "5f1c0de5" * 8
 """Stands for the SHA-256 of the faces."""
 ARTIFACTS = {
@@ -122,6 +129,35 @@ STAGES = {
     1: {"detect": 11.2, "track": 0.014, "preprocess": 0.28, "infer": 0.24, "smooth": 0.02, "emit": 0.06},
     3: {"detect": 17.4, "track": 0.035, "preprocess": 0.44, "infer": 0.59, "smooth": 0.05, "emit": 0.1},
 }
+
+
+def detector() -> BenchRecord:
+    """Return the record of a face detector on the same host as `x86`: two sizes, alone and on whole frames."""
+    rows = []
+    for size, p50, frame in (((120, 160), 0.12, 0.31), ((240, 320), 0.51, 0.98)):
+        name = f"det-s.{size[1]}x{size[0]}.int8.tflite"
+        alone = replace(model("litert", "int8", 1, p50), artifact=name, bytes=146_000, size=size)
+        whole = replace(alone, scope="detect", latency=latency(frame), rounds=rounds(frame, 14.0), detector="edge")
+        rows += [alone, replace(whole, faces=1, faces_found=0.97)]
+    return replace(
+        x86(),
+        command="edgefer bench det-s --json det-s.json",
+        bundle=DETECTOR,
+        measurements=(rows[0], rows[2], rows[1], rows[3]),
+        sustained=None,
+        scores=(),
+        trace=None,
+    )
+
+
+def emulated_detector(device: str = "rpi4") -> BenchRecord:
+    """Return counts of a face detector's network at two sizes."""
+    record = emulated(device)
+    rows = [
+        replace(record.emulations[0], artifact=f"det-s.{w}x{h}.int8.tflite", bytes=146_000, faces=12, size=(h, w))
+        for w, h in ((160, 120), (320, 240))
+    ]
+    return replace(record, bundle=DETECTOR, emulations=tuple(rows))
 
 
 def score(engine: str, precision: str, right: int, n: int = 3579) -> Score:

@@ -22,6 +22,8 @@ jsonschema = pytest.importorskip("jsonschema")
 
 SCHEMA = json.loads((Path(record.__file__).parent / "record.schema.json").read_text(encoding="utf-8"))
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+OPTIONAL = {"size"}
+"""Fields of a detector's rows alone."""
 GOLDEN = Path(__file__).parent / "golden" / "report"
 
 
@@ -37,6 +39,7 @@ def examples() -> list[dict[str, Any]]:
         trace=records.trace(3, 41, 58, 1800, 1000, 5.0),
     )
     every = [short, records.throttled(), records.emulated("rpi5"), records.estimated()]
+    every += [records.detector(), records.emulated_detector()]
     return [json.loads(json.dumps(replace(r, trace=r.trace and short.trace).as_dict())) for r in every]
 
 
@@ -63,12 +66,12 @@ def test_the_schema_is_one_and_has_the_version_of_the_records() -> None:
     assert SCHEMA["$defs"]["trace"]["properties"]["seconds"]["maxItems"] == trace.MAX_POINTS
 
 
-def test_every_field_is_required_and_described() -> None:
+def test_every_field_but_the_size_is_required_and_described() -> None:
     found = list(objects(SCHEMA))
     assert len(found) > 15
     for one in found:
         assert one["description"].endswith("."), one
-        assert set(one["required"]) == set(one["properties"])
+        assert set(one["required"]) == set(one["properties"]) - OPTIONAL
         for name, field in one["properties"].items():
             assert field["description"].endswith("."), name
 
@@ -163,13 +166,34 @@ def test_taking_away_or_adding_a_field_is_refused_by_both(index: int, draw: st.D
     parent: Any = data
     for key in path[:-1]:
         parent = parent[key]
-    if draw.draw(st.booleans()):
+    if path[-1] not in OPTIONAL and draw.draw(st.booleans()):
         del parent[path[-1]]
     else:
         parent["unknown"] = 1
     assert not VALIDATOR.is_valid(data)
     with pytest.raises(RecordError):
         BenchRecord.from_dict(data)
+
+
+@pytest.mark.parametrize(
+    "size", [None, [], [240], [240, 320, 1], [0, 320], [True, 320], [240, -1], "320x240", [2**63, 1]]
+)
+def test_a_size_is_height_and_width(size: Any) -> None:
+    for record_of, rows_of in ((records.detector, "measurements"), (records.emulated_detector, "emulations")):
+        data = json.loads(json.dumps(record_of().as_dict()))
+        assert data[rows_of][1]["size"] == [240, 320]
+        assert BenchRecord.from_dict(data) == record_of()
+        data[rows_of][1]["size"] = size
+        assert not VALIDATOR.is_valid(data)
+        with pytest.raises(RecordError, match=r"'size' must be (height and width|list), found"):
+            BenchRecord.from_dict(data)
+
+
+def test_records_of_classifiers_are_what_they_were() -> None:
+    for example in EXAMPLES[:4]:
+        rows_of = example.get("measurements", example.get("emulations", []))
+        assert not [row for row in rows_of if "size" in row]
+    assert record.SCHEMA == 2
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda e: str(e["kind"]))

@@ -24,6 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgefer.bench.counted import Emulator, Estimate
+from edgefer.bench.detection import DetectionRecord
 from edgefer.bench.evaluation import Evaluation, read_evaluations
 from edgefer.bench.plots import canvas, frontier
 from edgefer.bench.record import BenchRecord, read_record, write_record
@@ -120,7 +121,7 @@ def test_golden_evaluations_are_read_as_they_were_written() -> None:
     assert read_evaluations(GOLDEN / "evaluations.json") == found
 
 
-def golden_files() -> tuple[list[BenchRecord], list[Evaluation]]:
+def golden_files() -> tuple[list[BenchRecord], list[Evaluation], list[DetectionRecord]]:
     return read([*(GOLDEN / f"{name}.json" for name in records.records()), GOLDEN / "evaluations.json"])
 
 

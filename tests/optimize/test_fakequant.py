@@ -70,6 +70,14 @@ def scaled_between(x: Any) -> Any:
     return L.Flatten(name="flat")(L.Dropout(0.3, name="drop")(L.BatchNormalization(name="bn")(x)))
 
 
+def pyramid(x: Any) -> Any:
+    x = L.Conv2D(8, 3, padding="same", strides=2, activation="relu", name="conv")(x)
+    x = L.ZeroPadding2D(((0, 2), (0, 2)), name="zeros")(x)
+    y = L.Conv2D(8, 3, padding="same", strides=2, name="less")(x)
+    x = L.ReLU(name="relu")(L.Add(name="sum")([x, L.UpSampling2D(2, interpolation="bilinear", name="up")(y)]))
+    return L.Flatten(name="flat")(L.MaxPooling2D(5, name="max")(x))
+
+
 def made(body: Callable[[Any], Any]) -> Network:
     keras.utils.set_random_seed(1)
     picture = keras.Input((16, 16, 1), name="picture")
@@ -86,7 +94,7 @@ def ends(network: Network, keep: tuple[str, ...] = ()) -> dict[str, tuple[float,
     return ranges(taps, names, FACES.astype(np.float32) / 255, ["minmax"])["minmax"]
 
 
-BODIES = [plain, squeeze_excite, residual, depthwise, sigmoids, joined, scaled_between]
+BODIES = [plain, squeeze_excite, residual, depthwise, sigmoids, joined, scaled_between, pyramid]
 
 
 @pytest.mark.parametrize("body", BODIES, ids=lambda body: body.__name__)
@@ -114,7 +122,7 @@ def test_all_is_int8_but_the_softmax(body: Callable[[Any], Any]) -> None:
     floats = {t["index"] for t in model.get_tensor_details() if t["dtype"] == np.float32}
     result = model.get_output_details()[0]["index"]
     assert floats <= {int(softmax["inputs"][0]), int(softmax["outputs"][0]), result}
-    if body in (plain, squeeze_excite, residual):
+    if body in (plain, squeeze_excite, residual, pyramid):
         assert [op["op_name"] for op in operators].count("DELEGATE") == 1
     [entry] = model.get_input_details()
     assert entry["quantization"] == (pytest.approx(1 / 255, rel=1e-6), 0)
@@ -156,4 +164,12 @@ def test_weights_come_back_as_they_were() -> None:
 def test_an_activation_without_an_int8_form_is_named() -> None:
     network = made(lambda x: L.Flatten(name="flat")(L.Conv2D(2, 3, activation="elu", name="odd")(x)))
     with pytest.raises(ExportError, match="'odd' has the activation 'elu': use relu or swish"):
+        fakequant.check(network)
+
+
+def test_repeated_pixels_are_named() -> None:
+    network = made(lambda x: L.Flatten(name="flat")(L.UpSampling2D(2, name="up")(L.Conv2D(2, 3, name="conv")(x))))
+    with pytest.raises(
+        ExportError, match="'up' repeats pixels, which int8 runtimes have no fast form of: use bilinear"
+    ):
         fakequant.check(network)

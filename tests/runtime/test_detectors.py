@@ -15,7 +15,7 @@ from edgefer import cartoon, plugins
 from edgefer.errors import DetectorError
 from edgefer.preprocess import Box, Pixels, Preprocess, read_picture, tilt
 from edgefer.runtime import models
-from edgefer.runtime.detectors import haar, open_detector, yunet
+from edgefer.runtime.detectors import DEFAULT, edge, haar, open_detector, yunet
 from edgefer.runtime.frames import FaceDetector
 from edgefer.runtime.sources import open_source
 from edgefer.runtime.tracker import overlap
@@ -29,6 +29,8 @@ BOTH = (False, True)
 needs_media = pytest.mark.skipif(not MEDIA.is_dir(), reason=f"needs the pictures in {MEDIA}")
 needs_yunet = pytest.mark.skipif(not YUNET.is_file(), reason=f"needs the model {YUNET}")
 DETECTORS = [pytest.param(name, marks=needs_yunet) if name == "yunet" else name for name in NAMES]
+LOOKING = [each for each in DETECTORS if each != "none"]
+"""Those that tell a face from what is none."""
 
 
 def opened(name: str, continuous: bool = False) -> FaceDetector:
@@ -60,7 +62,8 @@ def check(detector: FaceDetector, picture: Pixels) -> list[Box]:
 
 
 def test_the_names() -> None:
-    assert {"haar", "none", "yunet"} == set(NAMES)
+    assert {"edge", "haar", "none", "yunet"} == set(NAMES)
+    assert DEFAULT == "edge"
 
 
 @pytest.mark.parametrize("continuous", BOTH)
@@ -75,13 +78,13 @@ def test_every_detector_finds_a_face_inside_the_picture_and_leaves_the_picture_a
 @pytest.mark.parametrize("name", DETECTORS)
 def test_every_detector_bears_any_shape_one_after_the_other(name: str, continuous: bool, drawn: Pixels) -> None:
     detector = opened(name, continuous)
-    for shape in ((1, 1), (3, 900), (900, 3), (48, 48), (2160, 3840)):
+    for shape in ((1, 1), (3, 900), (900, 3), (48, 48), (360, 640), (640, 360), (2160, 3840)):
         check(detector, np.full((*shape, 3), 128, np.uint8))
         assert check(detector, drawn)  # what it remembers of the other shape does no harm
 
 
 @pytest.mark.parametrize("continuous", BOTH)
-@pytest.mark.parametrize("name", ["haar", pytest.param("yunet", marks=needs_yunet)])
+@pytest.mark.parametrize("name", LOOKING)
 @pytest.mark.parametrize(
     "kind", ["portrait", "4K", "grey", "slices"], ids=["portrait", "4K", "grey", "not contiguous in memory"]
 )
@@ -95,10 +98,11 @@ def test_faces_are_found_in_every_kind_of_picture(name: str, continuous: bool, k
     assert len(check(opened(name, continuous), pictures[kind].astype(np.uint8, copy=False))) >= 2
 
 
+@pytest.mark.parametrize("name", ["edge", "haar"])
 @settings(max_examples=25)
-@given(st.integers(1, 400), st.integers(1, 400), st.integers(0, 99))
-def test_haar_keeps_its_boxes_inside_noise_of_any_size(height: int, width: int, seed: int) -> None:
-    detector = opened("haar", continuous=True)
+@given(height=st.integers(1, 400), width=st.integers(1, 400), seed=st.integers(0, 99))
+def test_boxes_stay_inside_noise_of_any_size(name: str, height: int, width: int, seed: int) -> None:
+    detector = opened(name, continuous=True)
     noise = np.random.default_rng(seed).integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), np.uint8)
     for _ in range(2):
         check(detector, cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.uint8))
@@ -113,7 +117,7 @@ def crowd(drawn: Pixels, columns: int, rows: int) -> Pixels:
 
 @pytest.mark.parametrize(("columns", "rows"), [(1, 1), (2, 1), (5, 4)])
 @pytest.mark.parametrize("continuous", BOTH)
-@pytest.mark.parametrize("name", ["haar", pytest.param("yunet", marks=needs_yunet)])
+@pytest.mark.parametrize("name", LOOKING)
 def test_every_face_of_a_crowd_is_found(name: str, continuous: bool, columns: int, rows: int, drawn: Pixels) -> None:
     detector = opened(name, continuous)
     picture = crowd(drawn, columns, rows)
@@ -134,9 +138,10 @@ def test_a_model_is_refused_by_those_that_take_none(name: str) -> None:
         open_detector(name, Path("x.onnx"))
 
 
-def test_haar_gives_boxes_in_pixels_of_the_large_picture(drawn: Pixels) -> None:
-    small = open_detector().detect(drawn)
-    large = open_detector().detect(cv2.resize(drawn, (1920, 1080), interpolation=cv2.INTER_LINEAR).astype(np.uint8))
+@pytest.mark.parametrize("name", LOOKING)
+def test_boxes_are_in_pixels_of_the_large_picture(name: str, drawn: Pixels) -> None:
+    small = opened(name).detect(drawn)
+    large = opened(name).detect(cv2.resize(drawn, (1920, 1080), interpolation=cv2.INTER_LINEAR).astype(np.uint8))
     assert len(small) == len(large) == 2
     for a, b in zip(small, large, strict=True):
         assert abs(b.box.x / 3 - a.box.x) < 15
@@ -204,17 +209,36 @@ def test_haar_without_its_file_says_what_to_install(monkeypatch: pytest.MonkeyPa
 
 
 def test_an_unknown_detector_is_refused_with_the_names() -> None:
-    with pytest.raises(DetectorError, match="choose one of: haar, none, yunet"):
+    with pytest.raises(DetectorError, match="choose one of: edge, haar, none, yunet"):
         open_detector("yolo")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_size_is_for_those_that_have_some(name: str) -> None:
+    sizes = getattr(plugins.load("edgefer.runtime.detectors", name, DetectorError, "face detector"), "SIZES", ())
+    assert (sizes == (160, 320, 640)) is (name == "edge")
+    advice = "choose one of: 160, 320, 640" if sizes else "leave --detector-size out"
+    with pytest.raises(DetectorError, match=rf"^detector {name} cannot be told .* 96 pixels wide: {advice}$"):
+        open_detector(name, size=96)
 
 
 @needs_media
 @pytest.mark.parametrize(("name", "faces"), [("two_people.jpg", 2), ("no-faces.jpg", 0), ("justin.jpg", 1)])
-@pytest.mark.parametrize("detector", ["haar", pytest.param("yunet", marks=needs_yunet)])
+@pytest.mark.parametrize("detector", LOOKING)
 def test_the_faces_of_photographs_are_counted(detector: str, name: str, faces: int) -> None:
     picture = read_picture(MEDIA / name)
     assert picture is not None
     assert len(opened(detector).detect(picture)) == faces
+
+
+@needs_media
+@pytest.mark.parametrize("name", ["test.mp4", "woman2.mp4"])
+def test_edge_finds_the_face_of_videos(name: str) -> None:
+    detector = opened("edge", continuous=True)
+    with open_source(str(MEDIA / name)) as source:
+        found = [len(check(detector, frame.image)) for frame in islice(source, 100)]
+    assert max(found) == 1
+    assert sum(found) >= 98
 
 
 @needs_media
@@ -235,10 +259,13 @@ def photograph() -> Pixels:
 
 
 @needs_media
-@needs_yunet
 @pytest.mark.parametrize("continuous", BOTH)
-def test_yunet_gives_the_boxes_of_haar_and_the_eyes(photograph: Pixels, continuous: bool) -> None:
-    faces = opened("yunet", continuous).detect(photograph)
+@pytest.mark.parametrize("name", ["edge", pytest.param("yunet", marks=needs_yunet)])
+def test_networks_give_the_boxes_of_haar_and_the_eyes(
+    name: str, photograph: Pixels, continuous: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edge, "ALIGN_FROM", 0.0)
+    faces = opened(name, continuous).detect(photograph)
     assert len(faces) == 2
     for face, other in zip(faces, opened("haar").detect(photograph), strict=True):
         assert abs(face.box.width - face.box.height) <= 1

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from edgefer import cartoon
-from edgefer.bundle import Bundle, describe
+from edgefer.bundle import Bundle, describe, open_detector_bundle
 from edgefer.commands._shared import open_preferred
 from edgefer.devices.profile import load_profile
 from edgefer.errors import BundleError, EngineError, MissingDependencyError
+from edgefer.letterbox import Letterbox
 from edgefer.runtime import engines
 from edgefer.runtime.engines import (
     LoadedEngine,
@@ -23,6 +24,7 @@ from edgefer.runtime.engines import (
     choose,
     engine_names,
     installed_engines,
+    open_artifact,
     open_engine,
     passed_over,
 )
@@ -341,6 +343,84 @@ def test_a_model_of_a_fixed_batch_gets_no_other(squares: Pictures) -> None:
     calls = Calls()
     np.testing.assert_array_equal(FixedBatches(calls, 8)(squares), double(squares))
     assert calls.sizes == [8, 8, 8]
+
+
+def test_batches_keep_whatever_shape_an_answer_has(squares: Pictures) -> None:
+    def grids(pictures: Pictures) -> engines.Answers:
+        return np.repeat(pictures[:, :, :1].astype(np.float32), 15, axis=3)
+
+    for batches in (Batches(grids, 1), Batches(grids, 7), FixedBatches(grids, 8), FixedBatches(grids, 20)):
+        answers = batches(squares)
+        assert answers.shape == (20, 2, 1, 15)
+        np.testing.assert_array_equal(answers, grids(squares))
+
+
+# A detector's file gives more than a row for each picture, and its pictures are not square.
+
+
+@pytest.fixture(params=[(120, 160), (240, 320), (480, 640)], ids=lambda size: f"{size[1]}x{size[0]}")
+def size(request: pytest.FixtureRequest) -> tuple[int, int]:
+    found: tuple[int, int] = request.param
+    return found
+
+
+@pytest.fixture
+def detector(name: str, size: tuple[int, int]) -> LoadedEngine:
+    """A size of the detector that ships, in every engine."""
+    bundle = open_detector_bundle()
+    return open_artifact(bundle, bundle.sized(engines.load(name).FORMAT, size=size), name)
+
+
+def scenes(size: tuple[int, int], count: int = 3) -> Pictures:
+    """Return pictures as detectors take them: a drawn scene in grey, moved from one to the next."""
+    picture, _ = Letterbox(*size)(next(cartoon.clip(1, seed=0))[0])
+    return np.stack([np.roll(picture, 16 * i, axis=1) for i in range(count)])
+
+
+def test_a_grid_comes_out_as_it_is(detector: LoadedEngine, size: tuple[int, int]) -> None:
+    pictures = scenes(size)
+    answers = detector.engine.run(pictures)
+    count, rows, columns, channels = answers.shape
+    assert (count, columns, channels) == (len(pictures), size[1] // 8, 15)
+    assert size[0] <= 8 * rows < size[0] + 32
+    assert answers.dtype == np.float32
+    assert np.isfinite(answers).all()
+    one_by_one = np.concatenate([detector.engine.run(pictures[i : i + 1]) for i in range(len(pictures))])
+    np.testing.assert_array_equal(answers, one_by_one)
+    assert detector.engine.run(pictures[:0]).shape == (0, rows, columns, channels)
+
+
+def test_a_picture_on_its_side_is_refused(detector: LoadedEngine, size: tuple[int, int]) -> None:
+    with pytest.raises(EngineError, match=r"the model takes pictures .* found"):
+        detector.engine.run(scenes(size).swapaxes(1, 2))
+
+
+def test_int8_answers_are_scaled_as_the_file_says(size: tuple[int, int]) -> None:
+    interpreters = pytest.importorskip("ai_edge_litert.interpreter")
+    bundle = open_detector_bundle()
+    artifact = bundle.sized("tflite", "int8", size)
+    interpreter = interpreters.Interpreter(model_content=bundle.read(artifact.file), num_threads=1)
+    interpreter.allocate_tensors()
+    (taken,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
+    picture = scenes(size, 1)
+    interpreter.set_tensor(taken["index"], picture)
+    interpreter.invoke()
+    scale, zero = given["quantization"]
+    raw = interpreter.get_tensor(given["index"]).astype(np.float64)
+    np.testing.assert_allclose(
+        open_artifact(bundle, artifact, "litert").engine.run(picture), (raw - zero) * scale, rtol=1e-6
+    )
+
+
+def test_a_detectors_file_in_a_classifiers_bundle_is_refused(name: str, tiny_bundle: Bundle, tmp_path: Path) -> None:
+    bundle = open_detector_bundle()
+    artifact = bundle.sized(engines.load(name).FORMAT, size=(120, 160))
+    files = [(file.path, bundle.read(file)) for file in (artifact.file, *artifact.companions)]
+    for path, data in files:
+        (tmp_path / path).write_bytes(data)
+    other = replace(tiny_bundle, path=tmp_path, artifacts=(replace(artifact, size=None),))
+    with pytest.raises(EngineError, match=r"the model takes pictures \[120, 160, 1\], found \[48, 48, 1\]"):
+        open_engine(other, name)
 
 
 @pytest.fixture

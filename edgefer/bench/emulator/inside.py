@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edgefer.bundle import open_bundle
-from edgefer.runtime.engines import open_engine
+from edgefer.bench.opened import open_one
+from edgefer.bundle import open_stored
 
 MARKER = 0x7E0001
 """The offset to seek to that makes a marker; plugin.c has the same."""
@@ -24,10 +24,10 @@ def main() -> None:
     """Do the task of the file `sys.argv[1]` and write what it asks for beside that file, answer.json last."""
     path = Path(sys.argv[1])
     task = json.loads(path.read_text(encoding="utf-8"))
-    bundle = open_bundle(Path(task["bundle"]))
-    size = bundle.preprocess.size
-    faces = np.frombuffer(Path(task["faces"]).read_bytes(), np.uint8).reshape(-1, size, size, 1)
-    loaded = open_engine(bundle, task["engine"], task["precision"], threads=1)
+    bundle = open_stored(Path(task["bundle"]))
+    size = None if task["size"] is None else tuple(task["size"])
+    faces = np.frombuffer(Path(task["faces"]).read_bytes(), np.uint8).reshape(task["shape"])
+    loaded = open_one(bundle, task["engine"], task["precision"], size)
     run, face = loaded.engine.run, faces[:1]
     for _ in range(task["warmups"]):
         run(face)
@@ -41,8 +41,8 @@ def main() -> None:
         run(face)
         mark(anywhere, MARKER, os.SEEK_SET)
     if task["compare"]:
-        probabilities = np.ascontiguousarray(run(faces), np.float32)
-        (path.parent / "probabilities.f32").write_bytes(probabilities.tobytes())
+        answers = np.ascontiguousarray(run(faces), np.float32)
+        (path.parent / "answers.f32").write_bytes(answers.tobytes())
     # The last one has what the whole process executed.
     mark(anywhere, MARKER, os.SEEK_SET)
     answer = {"version": loaded.engine.version, "provider": loaded.engine.provider}

@@ -13,7 +13,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
@@ -105,7 +105,7 @@ def prepare(
     """
     programs.require()
     version = programs.qemu_version()
-    pins = () if engine is None else _pins(engine)
+    pins = () if engine is None else _pins_of(engine)
     folder = (folder or default_folder()).resolve()
     if ":" in str(folder):
         raise EmulatorError(f"the emulator cannot lie in {folder}: Python's list of folders is divided by colons")
@@ -127,6 +127,23 @@ def prepare(
     except OSError as error:
         raise EmulatorError(f"the emulator cannot be kept in {folder}: {error.strerror or error}") from error
     return Machine(board, root, tuple(packages), plugin / "plugin.so", folder / "compiled")
+
+
+def with_packages(
+    machine: Machine, names: tuple[str, ...], folder: Path | None = None, say: Say = lambda line: None
+) -> Machine:
+    """Return the board with more packages, in the versions that are installed here; raises EmulatorError.
+
+    `folder` is the one that the board was prepared in.
+    """
+    pins = _pins(names)
+    name = f"{'-'.join(pins).replace('==', '-')}-{_digest(*pins, PYTHON)}"
+    place = (folder or default_folder()).resolve()
+    try:
+        more = _piece(place, name, lambda new, say: _fetch(new, pins, say), say)
+    except OSError as error:
+        raise EmulatorError(f"the emulator cannot be kept in {place}: {error.strerror or error}") from error
+    return replace(machine, packages=(*machine.packages, more))
 
 
 def _piece(folder: Path, name: str, make: Callable[[Path, Say], None], say: Say) -> Path:
@@ -163,11 +180,14 @@ def _debian(new: Path, say: Say) -> None:
         raise EmulatorError(f"mmdebstrap gave a Debian {SUITE} without python{PYTHON}: {done.reason()}")
 
 
-def _pins(engine: str) -> tuple[str, ...]:
+def _pins_of(engine: str) -> tuple[str, ...]:
     """Return the engine's package and NumPy as pip is asked for them, in the versions that are installed here."""
     if engine not in DISTRIBUTIONS:
         raise EmulatorError(f"{engine} cannot be run on an emulated board; these can: {', '.join(DISTRIBUTIONS)}")
-    names = (DISTRIBUTIONS[engine], "numpy")
+    return _pins((DISTRIBUTIONS[engine], "numpy"))
+
+
+def _pins(names: tuple[str, ...]) -> tuple[str, ...]:
     try:
         return tuple(f"{name}=={metadata.version(name)}" for name in names)
     except metadata.PackageNotFoundError as error:

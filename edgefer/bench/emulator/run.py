@@ -24,9 +24,11 @@ from edgefer.bench.emulator.boards import BOARDS, Board
 from edgefer.bench.emulator.process import Finished
 from edgefer.bench.emulator.process import run as run_process
 from edgefer.bench.emulator.root import PYTHON, SUITE, Machine, Say, prepare
-from edgefer.bundle import Bundle
+from edgefer.bench.opened import open_one
+from edgefer.bundle import Bundle, DetectorBundle, Size, size_name
 from edgefer.errors import EmulatorError
-from edgefer.runtime.engines import LoadedEngine, Probabilities, open_engine
+from edgefer.grid import logit
+from edgefer.runtime.engines import Answers, LoadedEngine
 
 Pictures = npt.NDArray[np.uint8]
 
@@ -47,6 +49,11 @@ class Task:
 
     engine: str
     precision: str
+    size: Size | None = None
+    """Height and width of the pictures that a detector's artifact takes."""
+
+    def __str__(self) -> str:
+        return f"{self.engine} {self.precision}{f' {size_name(self.size)}' if self.size else ''}"
 
 
 def find_board(name: str) -> Board:
@@ -71,7 +78,7 @@ def emulator(board: str, folder: Path | None = None, say: Say = lambda line: Non
 
 
 def emulate(
-    bundle: Bundle,
+    bundle: Bundle | DetectorBundle,
     board: str,
     tasks: Sequence[Task],
     faces: Pictures,
@@ -82,6 +89,7 @@ def emulate(
 ) -> list[Emulation]:
     """Run each task on the emulated `board` and on this host, on all `faces`, uint8 [n, size, size, 1], n ≥ 1.
 
+    Of a detector they are pictures [n, height, width, 1] of the size that all tasks have.
     `repeats` fresh processes each count a few inferences of the first face. `folder` is where the emulator's pieces are
     kept (see root.default_folder); `say` is told what is going on, a line at a time.
 
@@ -104,10 +112,16 @@ def emulate(
 
 
 def _emulate(
-    bundle: Bundle, board: Board, task: Task, faces: Pictures, repeats: int, folder: Path | None, say: Say
+    bundle: Bundle | DetectorBundle,
+    board: Board,
+    task: Task,
+    faces: Pictures,
+    repeats: int,
+    folder: Path | None,
+    say: Say,
 ) -> Emulation:
-    what = f"{task.engine} {task.precision}"
-    here = open_engine(bundle, task.engine, task.precision, threads=1)
+    what = str(task)
+    here = open_one(bundle, task.engine, task.precision, task.size)
     try:
         expected = here.engine.run(faces)
     finally:
@@ -121,10 +135,11 @@ def _emulate(
             say(f"{board.name}: {what}, process {repeat + 1} of {repeats}")
             # A new folder each time, with a name of the same length: nothing may depend on what was there.
             with tempfile.TemporaryDirectory(prefix="process-", dir=work) as process:
-                answer = _run_inside(machine, bundle, task, Path(process), work / "faces.u8", compare=repeat == 0)
+                request = _request(bundle, task, work / "faces.u8", faces.shape, compare=repeat == 0)
+                answer = _run_inside(machine, request, Path(process), what)
                 counted.append(_counted(counts.read(Path(process) / "counts.txt"), board, what))
                 if repeat == 0:
-                    found = _probabilities(Path(process) / "probabilities.f32", expected, what)
+                    found = _answers(Path(process) / "answers.f32", expected, what)
     if answer["version"] != here.engine.version:
         raise EmulatorError(
             f"{what} is version {answer['version']} on the emulated board and {here.engine.version} here; remove"
@@ -132,15 +147,17 @@ def _emulate(
         )
     if answer["provider"] != here.engine.provider:
         say(f"note: {what} runs in {answer['provider']} on the emulated board, in {here.engine.provider} here")
-    return _emulation(here, task, answer, expected, found, counted)
+    same = _alike(bundle, expected, found)
+    return _emulation(here, task, answer, expected, found, same, counted)
 
 
 def _emulation(
     here: LoadedEngine,
     task: Task,
     answer: dict[str, str],
-    expected: Probabilities,
-    found: Probabilities,
+    expected: Answers,
+    found: Answers,
+    same: float,
     counted: list[Instructions],
 ) -> Emulation:
     return Emulation(
@@ -152,33 +169,42 @@ def _emulation(
         bytes=here.artifact.bytes,
         faces=len(expected),
         bit_identical=found.tobytes() == np.ascontiguousarray(expected, np.float32).tobytes(),
-        same_label=float((found.argmax(axis=1) == expected.argmax(axis=1)).mean()),
+        same_label=same,
         max_difference=float(np.abs(found - expected).max()),
         instructions=counts.middle(counted),
         repeats=tuple(one.total for one in counted),
+        size=task.size,
     )
 
 
-def _run_inside(
-    machine: Machine, bundle: Bundle, task: Task, folder: Path, faces: Path, compare: bool
-) -> dict[str, str]:
-    """Run one process under the emulator in `folder` and return its answer; its files stay there."""
-    request = {
+def _alike(bundle: Bundle | DetectorBundle, expected: Answers, found: Answers) -> float:
+    """Return the part of the pictures with the same label; of a detector, with faces in the same cells."""
+    if not isinstance(bundle, DetectorBundle):
+        return float((found.argmax(axis=1) == expected.argmax(axis=1)).mean())
+    faces = [grids[..., 0] >= logit(bundle.threshold) for grids in (expected, found)]
+    return float((faces[0] == faces[1]).all(axis=(1, 2)).mean())
+
+
+def _request(
+    bundle: Bundle | DetectorBundle, task: Task, faces: Path, shape: tuple[int, ...], compare: bool
+) -> dict[str, Any]:
+    return {
         "bundle": str(bundle.path.resolve()),
         "faces": str(faces),
+        "shape": shape,
         "engine": task.engine,
         "precision": task.precision,
+        "size": task.size,
         "warmups": WARMUPS,
         "inferences": INFERENCES,
         "compare": compare,
     }
+
+
+def _run_inside(machine: Machine, request: dict[str, Any], folder: Path, what: str) -> dict[str, str]:
+    """Run one process under the emulator in `folder` and return its answer; its files stay there."""
     (folder / "task.json").write_text(json.dumps(request), encoding="utf-8")
-    run_python(
-        machine,
-        ["-m", inside.__name__, str(folder / "task.json")],
-        folder,
-        f"{task.engine} {task.precision}",
-    )
+    run_python(machine, ["-m", inside.__name__, str(folder / "task.json")], folder, what)
     with (folder / "answer.json").open("rb") as file:
         answer: dict[str, Any] = json.loads(file.read(MAX_ANSWER_BYTES))
     return {name: str(answer[name]) for name in ("version", "provider")}
@@ -225,7 +251,7 @@ def _counted(found: counts.Counts, board: Board, what: str) -> Instructions:
     return counts.middle([counts.between(before, after) for before, after in pairs])
 
 
-def _probabilities(path: Path, expected: Probabilities, what: str) -> Probabilities:
+def _answers(path: Path, expected: Answers, what: str) -> Answers:
     """Return what was answered on the emulated board, float32 of the same shape as `expected`."""
     with path.open("rb") as file:
         data = file.read(expected.size * 4 + 1)
@@ -233,5 +259,5 @@ def _probabilities(path: Path, expected: Probabilities, what: str) -> Probabilit
         raise EmulatorError(f"{what} gave {len(data)} bytes on the emulated board where {expected.size * 4} were due")
     found = np.frombuffer(data, np.float32).reshape(expected.shape)
     if not np.isfinite(found).all():
-        raise EmulatorError(f"{what} gave probabilities on the emulated board that are no numbers")
+        raise EmulatorError(f"{what} gave answers on the emulated board that are no numbers")
     return found

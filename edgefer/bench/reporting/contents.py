@@ -1,12 +1,13 @@
-"""A whole report in order: what matters most, then each target, then accuracy."""
+"""A whole report in order: what matters most, then each target, then accuracy, then finding faces."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from edgefer.bench.detection import DetectionRecord
 from edgefer.bench.evaluation import Evaluation
 from edgefer.bench.record import BenchRecord
-from edgefer.bench.reporting import counted, evaluations, facts, measured, summary
+from edgefer.bench.reporting import counted, detections, evaluations, facts, measured, summary
 from edgefer.bench.reporting.blocks import Block, Contents, Heading, Text
 from edgefer.bench.reporting.targets import NOTES, Target, label, targets
 from edgefer.bench.reporting.words import MAX_TEXT, cut
@@ -16,14 +17,18 @@ WARNING = "Figures hold for the machine that they were taken on: a host's figure
 MAX_REASONS = 20
 
 
-def blocks(records: Sequence[BenchRecord], accuracies: Sequence[Evaluation]) -> Iterator[Block]:
-    """Yield what a report on these records and evaluations says."""
+def blocks(
+    records: Sequence[BenchRecord], accuracies: Sequence[Evaluation], finding: Sequence[DetectionRecord] = ()
+) -> Iterator[Block]:
+    """Yield what a report on these records and evaluations says, and on those of detectors."""
     found = targets(records)
     yield Heading(TITLE, 1)
     yield Text(WARNING, "note")
-    yield from summary.blocks(found, accuracies)
+    if found or accuracies:
+        yield from summary.blocks(found, accuracies)
     places = [(target.title, f"target-{i}") for i, target in enumerate(found, start=1)]
-    places += [("Accuracy on labelled faces", "accuracy")] if accuracies else []
+    accuracy, faces = ("Accuracy on labelled faces", "accuracy"), ("Finding faces", "detectors")
+    places += [accuracy] * bool(accuracies) + [faces] * bool(finding)
     if len(places) > 1:
         yield Contents(tuple(places))
     for target, (title, anchor) in zip(found, places, strict=False):
@@ -34,8 +39,11 @@ def blocks(records: Sequence[BenchRecord], accuracies: Sequence[Evaluation]) -> 
         for record in target.records:
             yield from facts.blocks(record)
     if accuracies:
-        yield Heading(*places[-1][:1], 2, "accuracy")
+        yield Heading(accuracy[0], 2, accuracy[1])
         yield from evaluations.blocks(accuracies)
+    if finding:
+        yield Heading(faces[0], 2, faces[1])
+        yield from detections.blocks(finding)
 
 
 def _remarks(target: Target) -> Iterator[Block]:

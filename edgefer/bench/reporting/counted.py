@@ -10,7 +10,7 @@ from edgefer.bench.plots import counts
 from edgefer.bench.record import BenchRecord
 from edgefer.bench.reporting.blocks import Block, Heading, Plot, Table, Text, left_out, table_of
 from edgefer.bench.reporting.targets import Target
-from edgefer.bench.reporting.words import artifact, cut, kilobytes, millions, number, percent, provider
+from edgefer.bench.reporting.words import artifact, cut, kilobytes, millions, number, percent, pixels, provider
 
 CLASSES = {
     "dot": "dot product",
@@ -75,6 +75,7 @@ def _start(row: Row, several: bool) -> dict[str, str]:
     return line | {
         "engine": f"{cut(e.engine)} {cut(e.engine_version)}{mark}",
         "artifact": artifact(e.artifact, e.precision),
+        **({"size": pixels(e.size)} if e.size else {}),
     }
 
 
@@ -104,7 +105,8 @@ def _instructions(row: Row, several: bool) -> dict[str, str]:
 
 def _name(row: Row, several: bool) -> str:
     record, e = row
-    name = f"{cut(e.engine, 24)} {cut(e.precision, 12)}"
+    size = f" {pixels(e.size)}" if e.size else ""
+    name = f"{cut(e.engine, 24)} {cut(e.precision, 12)}{size}"
     return (f"{cut(record.bundle.name, 16)}: " if several else "") + name + ("" if record.valid else ", NOT VALID")
 
 

@@ -9,10 +9,27 @@ from edgefer.bench.plots import counts, frontier, spreads
 from edgefer.bench.reporting import courses
 from edgefer.bench.reporting.blocks import Block, Heading, Plot, Table, Text, left_out, table_of
 from edgefer.bench.reporting.targets import Row, Target, marks, row_name
-from edgefer.bench.reporting.words import artifact, count, cut, interval, kilobytes, number, optional, percent, provider
+from edgefer.bench.reporting.words import (
+    artifact,
+    count,
+    cut,
+    interval,
+    kilobytes,
+    number,
+    optional,
+    percent,
+    pixels,
+    provider,
+)
 from edgefer.bench.rows import Measurement, Score
 
-SCOPES = {"model": "Model: one face crop at a time", "pipeline": "Pipeline: whole frames, without the camera"}
+TABLES = (
+    ("model", False, "Model: one face crop at a time"),
+    ("pipeline", False, "Pipeline: whole frames, without the camera"),
+    ("model", True, "Face detector: its network, one letterboxed picture at a time"),
+    ("detect", True, "Face detector: whole frames, without the camera"),
+)
+"""Scope, whether of detectors, and what stands above."""
 MAX_STAGES = 12
 TOO_MUCH = "too many, or times that no plot can show"
 MAX_SETS = 4
@@ -23,8 +40,8 @@ DRAWABLE = (1e-6, 1e9)
 
 def blocks(target: Target) -> Iterator[Block]:
     """Yield the tables and plots of a measured target."""
-    for scope, heading in SCOPES.items():
-        rows = target.rows(scope)
+    for scope, sized, heading in TABLES:
+        rows = [row for row in target.rows(scope) if (row.m.size is not None) == sized]
         if rows:
             yield Heading(heading, 3)
             yield from _figures(target, rows, scope)
@@ -70,10 +87,13 @@ def _line(row: Row, scope: str, several_bundles: bool, several_marks: bool) -> d
         "provider": provider(m.provider)
         + (f" (wanted {provider(m.provider_wanted)})" if m.provider_wanted is not None else ""),
         "artifact": artifact(m.artifact, m.precision),
+        **({"size": pixels(m.size)} if m.size else {}),
         "threads": f"{m.threads:,}",
     }
     if scope == "pipeline":
-        line |= {"detector": cut(m.detector or "–"), "faces": _faces(m)}
+        line["detector"] = cut(m.detector or "–")
+    if scope != "model":
+        line["faces"] = _faces(m)
     low, high = m.p50_range
     t = m.latency
     line |= {
@@ -82,7 +102,7 @@ def _line(row: Row, scope: str, several_bundles: bool, several_marks: bool) -> d
         "p90 ms": number(t.p90),
         "p99 ms": number(t.p99),
     }
-    if scope == "pipeline":
+    if scope != "model":
         line["frames/s"] = number(1000 / t.mean) if t.mean else "–"
     if scope == "model":
         line["accuracy (95 %)"] = "–" if score is None else f"{score.accuracy:.4f} ({interval(score.ci95)})"

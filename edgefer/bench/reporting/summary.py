@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from edgefer.bench.counted import Emulation
 from edgefer.bench.evaluation import Evaluation
 from edgefer.bench.record import KINDS, BenchRecord
 from edgefer.bench.reporting.blocks import Block, Heading, Text, table_of
 from edgefer.bench.reporting.evaluations import on_same_faces
 from edgefer.bench.reporting.targets import Target, marks, preferred
-from edgefer.bench.reporting.words import cut, interval, kilobytes, millions, number, optional, percent
+from edgefer.bench.reporting.words import cut, interval, kilobytes, millions, number, optional, percent, pixels
 from edgefer.bench.rows import Measurement
 
 NOTES = {
     "measured": (
         "Engine, precision and number of threads (×) are those that the device runs unasked where the record tells,"
-        " otherwise the fastest. p50: of one face crop, with the range over rounds; frame: p50 of a whole one with one"
-        " face, without the camera; sustained: p50 of the last part of a long run over that of the first."
+        " otherwise the fastest. p50: of one face crop, or of one picture for a detector, with the range over rounds;"
+        " frame: p50 of a whole one with one face, without the camera; sustained: p50 of the last part of a long run"
+        " over that of the first."
     ),
     "emulated": (
         "The first of each record; the others are further below. Instructions are those of one inference: they are no"
@@ -68,7 +70,7 @@ def _accuracy(group: Sequence[Evaluation]) -> dict[str, str]:
 def _measured(target: Target) -> Line:
     line = _start(target)
     row = preferred(target)
-    frames = [r for r in target.rows("pipeline") if r.m.faces == 1]
+    frames = [r for r in [*target.rows("pipeline"), *target.rows("detect")] if r.m.faces == 1]
     if row is None and not frames:
         record = _first(target)
         return line | {"engine": "–", "marks": marks(record) or "valid"}, record.valid
@@ -93,14 +95,18 @@ def _measured(target: Target) -> Line:
 
 
 def _engine(m: Measurement) -> str:
-    return f"{cut(m.engine)} {cut(m.precision)} × {m.threads:,}"
+    return f"{cut(m.engine)} {cut(m.precision)}{_size(m)} × {m.threads:,}"
+
+
+def _size(row: Measurement | Emulation) -> str:
+    return "" if row.size is None else f" {pixels(row.size)}"
 
 
 def _emulated(target: Target) -> Line:
     record = _first(target)
     e = record.emulations[0]
     return _start(target) | {
-        "engine": f"{cut(e.engine)} {cut(e.precision)}",
+        "engine": f"{cut(e.engine)} {cut(e.precision)}{_size(e)}",
         "marks": marks(record) or "valid",
         "same bits": "yes" if e.bit_identical else "NO",
         "same label": percent(e.same_label, 2),

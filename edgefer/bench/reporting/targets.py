@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from edgefer.bench.record import KINDS, BenchRecord
-from edgefer.bench.reporting.words import count, cut, words
+from edgefer.bench.reporting.words import count, cut, pixels, words
 from edgefer.bench.rows import Measurement, Score, Sustained
 
 NOTES = {
@@ -77,11 +77,11 @@ def targets(records: Iterable[BenchRecord]) -> list[Target]:
 def preferred(target: Target) -> Row | None:
     """Return the row of its model scope that says most: the fastest of what the device runs unasked.
 
-    That is what a pipeline or a sustained run was measured with, with as many threads; without either, any. Rows that
+    That is what whole frames or a sustained run was measured with, with as many threads; without either, any. Rows that
     are evidence go first.
     """
     rows = target.rows("model")
-    runs: list[Measurement | Sustained] = [m for r in target.records for m in r.measurements if m.scope == "pipeline"]
+    runs: list[Measurement | Sustained] = [m for r in target.records for m in r.measurements if m.scope != "model"]
     runs += [r.sustained for r in target.records if r.sustained is not None]
     unasked = {(run.engine, run.artifact, run.threads) for run in runs}
     chosen = [row for row in rows if (row.m.engine, row.m.artifact, row.m.threads) in unasked]
@@ -104,7 +104,8 @@ def marks(record: BenchRecord) -> str:
 def row_name(row: Row, several_bundles: bool = False) -> str:
     """Return a row in few words, for a plot."""
     record, m, _ = row
-    name = f"{cut(m.engine, 24)} {cut(m.precision, 12)}, {count(m.threads, 'thread')}"
+    size = "" if m.size is None else f" {pixels(m.size)}"
+    name = f"{cut(m.engine, 24)} {cut(m.precision, 12)}{size}, {count(m.threads, 'thread')}"
     if m.faces is not None:
         name += f", {count(m.faces, 'face')}"
     if several_bundles:

@@ -49,6 +49,11 @@ def interval(values: Sequence[float]) -> str:
     return f"{values[0]:.3f}–{values[1]:.3f}"
 
 
+def pixels(size: Sequence[int]) -> str:
+    """Return a height and width, width first."""
+    return f"{size[1]:,}×{size[0]:,}"
+
+
 def count(n: int, one: str) -> str:
     """Return how many there are of what `one` is called: 1 thread, 2 threads."""
     return f"{n:,} {one}{'' if n == 1 else 's'}"

@@ -26,16 +26,16 @@ class Source:
     """What an exporter starts from."""
 
     net: Any
-    """The trained keras.Model (Keras 3): float32 [n, size, size, 1] in [0, 1] → logits [n, classes]."""
+    """The trained keras.Model (Keras 3): float32 [n, h, w, 1] in [0, 1] → logits [n, classes], or a detector's grid."""
     precision: str
     """`fp32`, `fp16` (weights in half precision), `dynamic` (int8 weights, float activations) or `int8`."""
     calibration: Any
-    """Faces uint8 [n, size, size, 1] that int8 ranges are taken from."""
+    """Pictures uint8 [n, h, w, 1] that int8 ranges are taken from."""
     core: bytes
-    """TFLite model, float32 [1, size, size, 1] in [0, 1] → float32 probabilities, to translate from: int8 inside when
-    the precision is int8 and the quantiser is shared, else float32."""
+    """TFLite model, float32 [1, h, w, 1] in [0, 1] → float32 probabilities, to translate from: int8 inside when the
+    precision is int8 and the quantiser is shared, else float32."""
     pixels: bytes
-    """The same with uint8 0–255 in."""
+    """The same with uint8 0–255 in, and int8 out where it is int8 without softmax."""
     folder: Path
     """An empty folder for temporary files."""
     own: bool = False
@@ -46,6 +46,8 @@ class Source:
     """Of ONNX."""
     batch: int | None = None
     """Pictures in a batch for ONNX and OpenVINO; None = any number. TFLite always has 1."""
+    softmax: bool = True
+    """Whether the files give probabilities; False: what the network gives, as it is."""
 
 
 def exporter_names() -> list[str]:

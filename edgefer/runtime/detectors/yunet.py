@@ -6,7 +6,6 @@ Its model is not part of edgefer: `edgefer models pull yunet` fetches it, or `--
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,10 @@ import cv2
 import numpy as np
 
 from edgefer.errors import DetectorError
-from edgefer.preprocess import Box, Eyes, Pixels
+from edgefer.preprocess import Pixels
 from edgefer.quiet import opencv_log_level
 from edgefer.runtime import models
+from edgefer.runtime.detectors._square import square_faces
 from edgefer.runtime.engines.onnxruntime import EXTERNAL_DATA
 from edgefer.runtime.frames import Face, FaceDetector
 
@@ -29,11 +29,6 @@ MOST_FACES = 1000
 PICTURE_SIDE = 640
 VIDEO_SIDE = 320
 """Pixels that the longer side of a picture is scaled down to; docs/detectors.md has what that costs and finds."""
-HAAR_SIDE = 1.1
-"""Side of the Haar cascade's square box over the square root of the area of YuNet's box, whose middle is the same.
-
-The models were trained on such squares. Median of 280 faces that both found.
-"""
 
 
 class YuNet:
@@ -82,9 +77,8 @@ class YuNet:
             raise DetectorError(f"YuNet failed on a picture of {width}×{height}: {error.err}") from error
         rows = np.asarray(np.empty((0, 15)) if found is None else found, np.float64)
         rows = rows[np.isfinite(rows).all(axis=1)]
-        factors = np.array((width / size[0], height / size[1]))
-        faces = [_face(row, factors, width, height) for row in rows]
-        return sorted((face for face in faces if face), key=lambda face: (face.box.x, face.box.y))
+        rows[:, :14] *= np.tile((width / size[0], height / size[1]), 7)
+        return square_faces(rows[:, :4], rows[:, 14], rows[:, 4:8].reshape(-1, 2, 2), width, height)
 
 
 def open_detector(model: Path | None, continuous: bool) -> FaceDetector:
@@ -113,21 +107,6 @@ def _read(model: Path) -> bytes:
     if len(contents) > MAX_MODEL_BYTES:
         raise DetectorError(f"{model} has more than {MAX_MODEL_BYTES:,} bytes; a YuNet has some 230,000")
     return contents
-
-
-def _face(
-    row: np.ndarray[Any, np.dtype[np.float64]], factors: np.ndarray[Any, Any], width: int, height: int
-) -> Face | None:
-    """Return one line of YuNet's answer in pixels of the picture; None for a box that lies outside it."""
-    row[:14] *= np.tile(factors, 7)
-    left, top, wide, high = row[:4]
-    side = HAAR_SIDE * math.sqrt(max(wide * high, 0.0))
-    x0, x1 = (min(max(round(left + wide / 2 + sign * side / 2), 0), width) for sign in (-1, 1))
-    y0, y1 = (min(max(round(top + high / 2 + sign * side / 2), 0), height) for sign in (-1, 1))
-    if x0 >= x1 or y0 >= y1:
-        return None
-    eyes: Eyes = ((float(row[4]), float(row[5])), (float(row[6]), float(row[7])))
-    return Face(Box(x0, y0, x1 - x0, y1 - y0), min(float(row[14]), 1.0), eyes)
 
 
 @contextlib.contextmanager

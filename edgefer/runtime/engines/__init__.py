@@ -2,17 +2,18 @@
 
 A file defines `FORMAT` (what it runs), `MODULE` (the package it needs), `EXTRA` (what brings that; None = the base
 install) and a class `Engine(contents, threads, providers=())`, of which only onnxruntime uses the providers. Pictures
-go in as uint8 [n, 48, 48, 1], probabilities come out as float32 [n, k]; scale and zero point never leave the engine. On
-a CPU an answer never depends on which faces stand beside it: pictures run one by one, which is as fast there. What a
-runtime raises while it runs becomes an EngineError. The file knows nothing of the bundle's temperature: `open_engine`
-puts that around the engine, the same for all.
+go in as uint8 [n, h, w, 1]; what the model says of each comes out as float32, of a classifier probabilities [n, k], of
+a face detector a grid [n, rows, columns, 15]. Scale and zero point never leave the engine. On a CPU an answer never
+depends on which pictures stand beside it: they run one by one, which is as fast there. What a runtime raises while it
+runs becomes an EngineError. The file knows nothing of the bundle's temperature: `open_engine` puts that around the
+engine, the same for all.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Protocol
 
@@ -20,11 +21,13 @@ import numpy as np
 import numpy.typing as npt
 
 from edgefer import plugins, quiet
-from edgefer.bundle import Artifact, Bundle
+from edgefer.bundle import Artifact, Bundle, Stored
 from edgefer.errors import EngineError, MissingDependencyError
 
 Pictures = npt.NDArray[np.uint8]
-Probabilities = npt.NDArray[np.float32]
+Answers = npt.NDArray[np.float32]
+Probabilities = Answers
+"""Answers of a classifier, [n, k]."""
 
 
 class Engine(Protocol):
@@ -35,8 +38,11 @@ class Engine(Protocol):
     version: str
     """Version of the runtime."""
 
-    def run(self, pictures: Pictures) -> Probabilities:
-        """Return probabilities float32 [n, k] for pictures uint8 [n, h, w, 1]; raises EngineError for other input."""
+    def run(self, pictures: Pictures) -> Answers:
+        """Return the model's answers float32 [n, …] for pictures uint8 [n, h, w, 1].
+
+        Raises EngineError for other input.
+        """
 
     def close(self) -> None:
         """Release the model."""
@@ -93,13 +99,25 @@ def open_engine(
     Without `probe` the first inference, which shows that the answer has the right shape, is left to the caller.
     Raises EngineError (unknown, or refuses the model), MissingDependencyError (names the extra), BundleError.
     """
-    module = load(name)
-    if not is_installed(name):
-        raise MissingDependencyError(
-            f"the engine {name} needs the package {module.MODULE.split('.')[0]!r}, which is not installed:"
-            f" {how_to_install(name)}"
-        )
-    artifact = bundle.artifact(module.FORMAT, precision)
+    module = _installed(name)
+    loaded = open_artifact(bundle, bundle.artifact(module.FORMAT, precision), name, threads, providers)
+    if probe:
+        try:
+            _check_answer(loaded.engine, bundle, f"{loaded.artifact.path} in {name}")
+        except BaseException:
+            loaded.engine.close()
+            raise
+    return replace(loaded, engine=_with_temperature(loaded.engine, bundle.temperature))
+
+
+def open_artifact(
+    bundle: Stored, artifact: Artifact, name: str, threads: int = 1, providers: Sequence[str] = ()
+) -> LoadedEngine:
+    """Load one artifact of a bundle of any kind in the engine `name`, which gives what the model gives, unchecked.
+
+    Raises EngineError (unknown, or refuses the model), MissingDependencyError (names the extra), BundleError.
+    """
+    module = _installed(name)
     contents = [bundle.read(file) for file in (artifact.file, *artifact.companions)]
     try:
         engine = module.Engine(contents, max(1, threads), providers)
@@ -107,20 +125,26 @@ def open_engine(
         raise
     except Exception as error:  # each runtime has its own exceptions; all mean that it refuses the model
         raise EngineError(f"{name} cannot load {artifact.path}: {_first_line(error)}") from error
-    if probe:
-        try:
-            _check_answer(engine, bundle, f"{artifact.path} in {name}")
-        except BaseException:
-            engine.close()
-            raise
-    return LoadedEngine(_with_temperature(engine, bundle.temperature), name, artifact)
+    return LoadedEngine(engine, name, artifact)
+
+
+def _installed(name: str) -> ModuleType:
+    """Return the engine's module; raises EngineError for an unknown one, MissingDependencyError without its package."""
+    module = load(name)
+    if not is_installed(name):
+        raise MissingDependencyError(
+            f"the engine {name} needs the package {module.MODULE.split('.')[0]!r}, which is not installed:"
+            f" {how_to_install(name)}"
+        )
+    return module
 
 
 def _check_answer(engine: Engine, bundle: Bundle, what: str) -> None:
     size = bundle.preprocess.size
     answer = engine.run(np.zeros((1, size, size, 1), np.uint8))
     if answer.shape != (1, len(bundle.labels)):
-        raise EngineError(f"{what} gives {answer.shape[-1]} values, but the bundle has {len(bundle.labels)} labels")
+        values = answer.shape[-1] if answer.ndim == 2 else "×".join(map(str, answer.shape[1:]))
+        raise EngineError(f"{what} gives {values} values, but the bundle has {len(bundle.labels)} labels")
 
 
 def passed_over(loaded: LoadedEngine, providers: Sequence[str]) -> str | None:
@@ -181,7 +205,7 @@ class _Calibrated:
         self._engine.close()
 
 
-def choose(bundle: Bundle, preferred: Iterable[str]) -> tuple[str, list[str]]:
+def choose(bundle: Stored, preferred: Iterable[str]) -> tuple[str, list[str]]:
     """Return the first engine of `preferred` that is installed and that the bundle has a model for, and why not others.
 
     Raises EngineError when there is none.

@@ -1,4 +1,4 @@
-"""Several faces in one call, as many as a model or a device is to be given."""
+"""Several pictures in one call, as many as a model or a device is to be given."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from edgefer.runtime.engines import Pictures, Probabilities
+from edgefer.runtime.engines import Answers, Pictures
 
-Call = Callable[[Pictures], Probabilities]
+Call = Callable[[Pictures], Answers]
 
 
 class Batches:
@@ -18,8 +18,8 @@ class Batches:
         self._call = call
         self._limit = limit
 
-    def __call__(self, pictures: Pictures) -> Probabilities:
-        """Return probabilities float32 [n, k] for pictures uint8 [n, h, w, 1], n ≥ 1."""
+    def __call__(self, pictures: Pictures) -> Answers:
+        """Return answers float32 [n, …] for pictures uint8 [n, h, w, 1], n ≥ 1."""
         if len(pictures) <= self._limit:
             return self._call(pictures)
         steps = range(0, len(pictures), self._limit)
@@ -33,8 +33,10 @@ class FixedBatches:
         self._call = call
         self._size = size
 
-    def __call__(self, pictures: Pictures) -> Probabilities:
-        """Return probabilities float32 [n, k] for pictures uint8 [n, h, w, 1], n ≥ 1."""
+    def __call__(self, pictures: Pictures) -> Answers:
+        """Return answers float32 [n, …] for pictures uint8 [n, h, w, 1], n ≥ 1."""
+        if len(pictures) == self._size:
+            return self._call(pictures)
         return np.concatenate([self._call(batch)[:count] for count, batch in self._filled(pictures)])
 
     def _filled(self, pictures: Pictures) -> Iterator[tuple[int, Pictures]]:

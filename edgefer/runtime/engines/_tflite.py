@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from edgefer.errors import EngineError
-from edgefer.runtime.engines import Pictures, Probabilities, checked, running
+from edgefer.runtime.engines import Answers, Pictures, checked, running
 
 
 class TFLiteEngine:
@@ -25,22 +25,26 @@ class TFLiteEngine:
         self._input = inputs[0]["index"]
         self._shape = tuple(int(v) for v in inputs[0]["shape"])
         self._output = outputs[0]["index"]
-        self._classes = int(outputs[0]["shape"][-1])
+        self._answer = tuple(int(v) for v in outputs[0]["shape"])[1:]
         scale, zero = outputs[0]["quantization"]
-        self._scale, self._zero = (np.float32(scale), np.float32(zero)) if scale else (np.float32(1), np.float32(0))
+        self._quantised = bool(scale)
+        self._scale, self._zero = np.float32(scale), np.float32(zero)
 
-    def run(self, pictures: Pictures) -> Probabilities:
-        """Return probabilities float32 [n, k] for pictures uint8 [n, h, w, 1]."""
+    def run(self, pictures: Pictures) -> Answers:
+        """Return the model's answers float32 [n, …] for pictures uint8 [n, h, w, 1]."""
         pictures = checked(pictures)
         if pictures.shape[1:] != self._shape[1:]:
             raise EngineError(f"the model takes pictures {list(self._shape[1:])}, found {list(pictures.shape[1:])}")
-        result = np.empty((len(pictures), self._classes), np.float32)
+        result = np.empty((len(pictures), *self._answer), np.float32)
         with running(self._name):
             for i in range(len(pictures)):  # a batch is no faster here
                 self._interpreter.set_tensor(self._input, pictures[i : i + 1])
                 self._interpreter.invoke()
                 result[i] = self._interpreter.get_tensor(self._output)[0]
-        return (result - self._zero) * self._scale
+        if self._quantised:
+            result -= self._zero
+            result *= self._scale
+        return result
 
     def close(self) -> None:
         """Release the interpreter."""

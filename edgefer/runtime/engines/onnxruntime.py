@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from edgefer.errors import EngineError
-from edgefer.runtime.engines import Pictures, Probabilities, checked, quiet_at_first, running
+from edgefer.runtime.engines import Answers, Pictures, checked, quiet_at_first, running
 from edgefer.runtime.engines._batches import Batches, FixedBatches
 
 FORMAT = "onnx"
@@ -61,7 +61,7 @@ class Engine:
             raise EngineError("the model must have one uint8 input and one output")
         self._input = inputs[0].name
         self._shape = tuple(inputs[0].shape[1:])
-        self._classes = int(outputs[0].shape[-1])
+        self._answer = tuple(side if isinstance(side, int) else 0 for side in outputs[0].shape[1:])
         self.provider = str(self._session.get_providers()[0])
         self.version = str(onnxruntime.__version__)
         fixed = inputs[0].shape[0]
@@ -76,17 +76,17 @@ class Engine:
             with running("onnxruntime"):
                 self._call(np.zeros((FRAME, *self._shape), np.uint8))
 
-    def run(self, pictures: Pictures) -> Probabilities:
-        """Return probabilities float32 [n, k] for pictures uint8 [n, h, w, 1]."""
+    def run(self, pictures: Pictures) -> Answers:
+        """Return the model's answers float32 [n, …] for pictures uint8 [n, h, w, 1]."""
         pictures = checked(pictures)
         if pictures.shape[1:] != self._shape:
             raise EngineError(f"the model takes pictures {list(self._shape)}, found {list(pictures.shape[1:])}")
         if not len(pictures):
-            return np.empty((0, self._classes), np.float32)
+            return np.empty((0, *self._answer), np.float32)
         with running("onnxruntime"):
             return self._batches(pictures)
 
-    def _call(self, pictures: Pictures) -> Probabilities:
+    def _call(self, pictures: Pictures) -> Answers:
         return np.asarray(self._session.run(None, {self._input: pictures})[0], np.float32)
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from edgefer.errors import EngineError
 from edgefer.quiet import telemetry_off
-from edgefer.runtime.engines import Pictures, Probabilities, checked, running
+from edgefer.runtime.engines import Answers, Pictures, checked, running
 from edgefer.runtime.engines._batches import FixedBatches
 
 FORMAT = "openvino"
@@ -48,21 +48,21 @@ class Engine:
         self._input = np.zeros((size, *self._shape), np.uint8)
         self._request.set_input_tensor(openvino.Tensor(self._input, shared_memory=True))
         self._batches = FixedBatches(self._call, size)
-        self._classes = int(model.output().partial_shape[-1].get_length())
+        self._answer = tuple(int(d.get_length()) for d in list(model.output().partial_shape)[1:])
         self.provider = ", ".join(compiled.get_property("EXECUTION_DEVICES"))
         self.version = str(openvino.__version__).split("-", maxsplit=1)[0]
 
-    def run(self, pictures: Pictures) -> Probabilities:
-        """Return probabilities float32 [n, k] for pictures uint8 [n, h, w, 1]."""
+    def run(self, pictures: Pictures) -> Answers:
+        """Return the model's answers float32 [n, …] for pictures uint8 [n, h, w, 1]."""
         pictures = checked(pictures)
         if pictures.shape[1:] != self._shape:
             raise EngineError(f"the model takes pictures {list(self._shape)}, found {list(pictures.shape[1:])}")
         if not len(pictures):
-            return np.empty((0, self._classes), np.float32)
+            return np.empty((0, *self._answer), np.float32)
         with running("openvino"):
             return self._batches(pictures)
 
-    def _call(self, pictures: Pictures) -> Probabilities:
+    def _call(self, pictures: Pictures) -> Answers:
         self._input[...] = pictures
         self._request.infer()
         return np.array(self._request.get_output_tensor().data, np.float32)  # the tensor is the next call's, too

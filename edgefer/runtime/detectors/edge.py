@@ -1,0 +1,162 @@
+"""edgefer's own detector, which ships with it: a small network on grey pictures, in the engines that the models run in.
+
+Another network of the kind can be given: `--detector-model` names a bundle that `edgefer train --task detect` wrote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from edgefer.bundle import DetectorBundle, Size, open_detector_bundle, size_name
+from edgefer.errors import BundleError, DetectorError, EngineError
+from edgefer.grid import CHANNELS, STRIDE, Found, decode, joined
+from edgefer.letterbox import Letterbox
+from edgefer.preprocess import Pixels
+from edgefer.runtime import engines
+from edgefer.runtime.detectors._square import square_faces
+from edgefer.runtime.engines import Engine
+from edgefer.runtime.frames import Face, FaceDetector
+
+ENGINES = ("litert", "tflite-runtime", "onnxruntime", "openvino")
+"""The first of these that is installed and has a file in the bundle runs it."""
+SIZES = (160, 320, 640)
+"""Widths of the picture that it may be told to look at: 160×120, 320×240 and 640×480."""
+PICTURE_SIDE = 640
+VIDEO_SIDE = 320
+"""What it looks at untold; docs/detectors.md has what each size costs and finds."""
+THREADS = 1
+ALIGN_FROM = 10.0
+"""Degrees of tilt, by the network's eyes, from which a face comes with them, to be put upright before it is read.
+
+The eyes tell about half of a tilt: that is a head turned by some 18°. Of such faces more are read rightly then; those
+that are turned less are read neither better nor worse (benchmarks/alignment.py).
+"""
+
+LARGE = 60.0
+"""Pixels of a smaller look's picture: side, square root of the area, of the smallest face that it is there for."""
+
+
+class Look:
+    """One network for pictures of one size."""
+
+    def __init__(self, engine: Engine, size: Size) -> None:
+        """Take a network for pictures of `size`, height and width; raises DetectorError when it gives no such grid."""
+        self.engine = engine
+        self._letterbox = Letterbox(*size)
+        shape = self._run(np.zeros((*size, 1), np.uint8)).shape
+        if (
+            len(shape) != 3
+            or shape[2] != CHANNELS
+            or any(STRIDE * n < side for n, side in zip(shape, size, strict=False))
+        ):
+            raise DetectorError(
+                f"the detector's network gives {list(shape)} for a picture of {size_name(size)}, not {CHANNELS} numbers"
+                f" for each cell of {STRIDE} pixels; get its bundle again, or choose another with --detector"
+            )
+
+    def find(self, image: Pixels, min_score: float, least: float = 0.0) -> Found:
+        """Return the finds in `image`, in its pixels, whose side is `least` pixels of the network's picture or more."""
+        picture, placed = self._letterbox(image)
+        found = decode(self._run(picture), min_score)
+        if least:
+            large = np.flatnonzero(found.boxes[:, 2] * found.boxes[:, 3] >= least**2)
+            found = found.take(large)
+        return Found(placed.boxes(found.boxes), found.scores, placed.points(found.landmarks))
+
+    def _run(self, picture: Pixels) -> engines.Answers:
+        try:
+            answer: engines.Answers = self.engine.run(picture[None])[0]
+        except EngineError as error:
+            raise DetectorError(f"detector edge: {error}; choose another with --detector") from error
+        return answer
+
+
+class Edge:
+    """Finds faces on copies of the picture that fill its networks' inputs; remembers nothing.
+
+    The network sees no face whole that is wider than some 170 pixels. So it looks again, at half the size, for a
+    quarter of the time, and there for large faces alone.
+    """
+
+    def __init__(self, looks: Sequence[Look], threshold: float) -> None:
+        """`looks` come with the largest size first; finds of `threshold` or more are faces."""
+        self._looks = tuple(looks)
+        self._threshold = threshold
+
+    @property
+    def engine(self) -> Engine:
+        """What runs the network of the largest size."""
+        return self._looks[0].engine
+
+    def detect(self, image: Pixels) -> list[Face]:
+        """Return the faces in `image`, uint8 BGR [h, w, 3], from left to right; boxes are as the Haar cascade's.
+
+        Raises DetectorError when an engine fails.
+        """
+        found = self.find(image, self._threshold)
+        eyes = found.landmarks[:, :2].copy()
+        lines = eyes[:, 1] - eyes[:, 0]
+        eyes[np.abs(np.degrees(np.arctan2(lines[:, 1], lines[:, 0]))) < ALIGN_FROM] = np.nan
+        return square_faces(found.boxes, found.scores, eyes, image.shape[1], image.shape[0])
+
+    def find(self, image: Pixels, min_score: float) -> Found:
+        """Return all finds of a score, in pixels of `image`, with their own boxes; raises DetectorError as `detect`."""
+        found = self._looks[0].find(image, min_score)
+        for look in self._looks[1:]:
+            again = look.find(image, min_score, LARGE)
+            if len(again.scores):
+                found = joined(found, again)
+        return found
+
+
+def open_detector(model: Path | None, continuous: bool, size: int | None = None) -> FaceDetector:
+    """Return the detector that ships, or the one in the bundle `model`; `size` is the width of what it looks at.
+
+    Untold it looks at smaller pictures in videos, and at the next smaller ones where the bundle lacks those. Raises
+    DetectorError when there is no such bundle or size, or nothing here can run it.
+    """
+    try:
+        bundle = open_detector_bundle(model)
+        return open_edge(bundle, VIDEO_SIDE if continuous else PICTURE_SIDE, size)
+    except (BundleError, EngineError) as error:
+        hint = "" if model is None else "; --detector-model takes the folder of a face detector's bundle"
+        raise DetectorError(f"detector edge: {error}{hint}") from error
+
+
+def open_edge(
+    bundle: DetectorBundle,
+    usual: int,
+    size: int | None = None,
+    engine: str | None = None,
+    precision: str | None = None,
+) -> Edge:
+    """Return the detector that looks at pictures of `size`, or of the `usual` size or the next smaller that there is.
+
+    `engine` runs it, or else the first of ENGINES that can; without `precision` int8 comes first. Raises BundleError,
+    EngineError, or DetectorError when the bundle lacks the size.
+    """
+    name = engine or engines.choose(bundle, ENGINES)[0]
+    format = engines.load(name).FORMAT
+    sizes = bundle.sizes(format, precision)
+    chosen = _nearest(sizes, usual) if size is None else _of(sizes, size, bundle)
+    looks = []
+    for each in [s for s in reversed(sizes) if s == chosen or 2 * s[1] <= chosen[1]]:
+        opened = engines.open_artifact(bundle, bundle.sized(format, precision, each), name, THREADS)
+        looks.append(Look(opened.engine, each))
+    return Edge(looks, bundle.threshold)
+
+
+def _of(sizes: Sequence[Size], width: int, bundle: DetectorBundle) -> Size:
+    for size in sizes:
+        if size[1] == width:
+            return size
+    has = ", ".join(size_name(size) for size in sizes)
+    raise DetectorError(f"{bundle.path} has no network for pictures {width} pixels wide; it has: {has}")
+
+
+def _nearest(sizes: Sequence[Size], width: int) -> Size:
+    """Return the largest of the sizes, which rise, that is no wider; the smallest where all are."""
+    return max((size for size in sizes if size[1] <= width), key=lambda size: size[0] * size[1], default=sizes[0])
