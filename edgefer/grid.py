@@ -55,29 +55,36 @@ def decode(
     max_overlap: float = MAX_OVERLAP,
     inside: float = INSIDE,
     most: int = MOST,
+    least_side: float = 0.0,
 ) -> Found:
     """Return the faces of a grid [rows, columns, 15] with scores from `min_score`, each once.
 
-    A cell with a number that is not finite is none. Raises ValueError for another shape.
+    A cell with a number that is not finite is none, nor is one whose box has a side, the square root of its area, below
+    `least_side` pixels. Raises ValueError for another shape.
     """
     rows, columns = grid.shape[:2]
     cells = grid.reshape(rows * columns, CHANNELS)
     where = np.flatnonzero(cells[:, 0] >= logit(min_score))
+    if least_side > 0 and len(where):
+        octaves = np.clip(cells[where, 3:5], -_LIMITS[3], _LIMITS[3]).sum(axis=1)
+        where = where[octaves >= 2 * math.log2(least_side / STRIDE)]
+    if not len(where):
+        return Found(*(np.empty(shape, np.float32) for shape in ((0, 4), (0,), (0, LANDMARKS, 2))))
     cells = cells[where]
     finite = np.isfinite(cells).all(axis=1)
     if not finite.all():
         where, cells = where[finite], cells[finite]
     order = np.argsort(-cells[:, 0], kind="stable")[:most]
     where, cells = where[order], np.clip(cells[order], -_LIMITS, _LIMITS)
-    scores: Floats = np.float32(1) / (np.float32(1) + np.exp(-cells[:, 0]))
     sides = STRIDE * np.exp2(cells[:, 3:5])
     corner = np.stack((where % columns, where // columns), axis=1).astype(np.float32)
     middles = (corner + np.float32(0.5) + cells[:, 1:3] / 2) * STRIDE
     boxes = np.concatenate((middles - sides / 2, sides), axis=1)
-    kept = nms(boxes, scores, max_overlap, inside)
+    kept = _apart(boxes, max_overlap, inside)
+    scores: Floats = np.float32(1) / (np.float32(1) + np.exp(-cells[kept, 0]))
     points = cells[kept, 5:].reshape(len(kept), LANDMARKS, 2)
     landmarks = middles[kept, None] + sides[kept, None] * (points / np.float32(8))
-    return Found(boxes[kept], scores[kept], landmarks)
+    return Found(boxes[kept], scores, landmarks)
 
 
 def joined(one: Found, other: Found) -> Found:
@@ -100,17 +107,22 @@ def nms(boxes: Floats, scores: Floats, max_overlap: float = MAX_OVERLAP, inside:
     `max_overlap`, intersection over union, or more than the part `inside` of the smaller one of both.
     """
     order = np.argsort(-scores, kind="stable")
-    both, areas = _shared(boxes[order], boxes[order]), boxes[order, 2] * boxes[order, 3]
+    return order[_apart(boxes[order], max_overlap, inside)]
+
+
+def _apart(boxes: Floats, max_overlap: float, inside: float) -> Indices:
+    """Return which boxes stay, as `nms`; they come with the highest score first."""
+    both, areas = _shared(boxes, boxes), boxes[:, 2] * boxes[:, 3]
     apart = _ratio(both, areas[:, None] + areas[None] - both) <= max_overlap
     apart &= _ratio(both, np.minimum(areas[:, None], areas[None])) <= inside
-    left = np.ones(len(order), bool)
+    left = np.ones(len(boxes), bool)
     kept: list[int] = []
     while left.any():
         best = int(left.argmax())
         kept.append(best)
         left &= apart[best]
         left[best] = False
-    return order[np.array(kept, np.intp)]
+    return np.array(kept, np.intp)
 
 
 def _shared(a: Floats, b: Floats) -> Floats:

@@ -144,6 +144,17 @@ def test_no_more_cells_than_are_wanted_are_looked_at_and_those_are_the_best() ->
     np.testing.assert_allclose(found.scores, 1 / (1 + np.exp(-np.arange(98, 91, -1) / 10)), rtol=1e-6)
 
 
+@given(grids(), st.floats(2, 60))
+def test_what_is_too_small_is_left_out(grid: Floats, least: float) -> None:
+    every = decode(grid, 0.5, 1.0, 1.0)
+    large = np.sqrt(every.boxes[:, 2] * every.boxes[:, 3])
+    found = decode(grid, 0.5, 1.0, 1.0, least_side=least)
+    check(found)
+    clear = np.abs(large / least - 1) > 1e-4  # the others are too near to tell
+    kept = [box.tolist() in found.boxes.tolist() for box in every.boxes[clear]]
+    assert kept == (large[clear] >= least).tolist()
+
+
 def test_nothing_is_found_in_nothing() -> None:
     for grid in (empty(), empty(1, 1), empty(0, 4)):
         check(decode(grid, 0.5))

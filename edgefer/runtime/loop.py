@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from statistics import median
 
 from edgefer.runtime.frames import Frame, FrameSource
@@ -43,23 +45,24 @@ def run(
     tally = Tally()
     reporter = _Reporter(source, tally, outlets, temperature)
     try:
-        for frame, waited in _timed(source):
-            emitted: int | None = None
-            if frame is not None:
-                result = pipeline.process(frame)
-                processed = time.perf_counter_ns()
-                for outlet in outlets:
-                    outlet.put(frame, result, keep_going)
-                emitted = time.perf_counter_ns()
-                stages = {"capture": waited, **result.stage_ms, "emit": (emitted - processed) / 1e6}
-                tally.add(result, stages, frame.captured)
-                reporter.count(stages)
-            reporter.tell_if_due()
-            ended = tally.frames == max_frames or _nobody_left(outlets) or not keep_going()
-            if emitted is not None:
-                tally.add_stage("other", (time.perf_counter_ns() - emitted) / 1e6)
-            if ended:
-                break
+        with _reading(source) as frames:
+            for frame, waited in _timed(frames):
+                emitted: int | None = None
+                if frame is not None:
+                    result = pipeline.process(frame)
+                    processed = time.perf_counter_ns()
+                    for outlet in outlets:
+                        outlet.put(frame, result, keep_going)
+                    emitted = time.perf_counter_ns()
+                    stages = {"capture": waited, **result.stage_ms, "emit": (emitted - processed) / 1e6}
+                    tally.add(result, stages, frame.captured)
+                    reporter.count(stages)
+                reporter.tell_if_due()
+                ended = tally.frames == max_frames or _nobody_left(outlets) or not keep_going()
+                if emitted is not None:
+                    tally.add_stage("other", (time.perf_counter_ns() - emitted) / 1e6)
+                if ended:
+                    break
     finally:
         close_all(outlets)
         live = source if isinstance(source, Live) else None
@@ -80,10 +83,25 @@ def _nobody_left(outlets: Sequence[Outlet]) -> bool:
     return any(outlet.closed_window for outlet in outlets) or (bool(outlets) and not any(o.open for o in outlets))
 
 
-def _timed(source: FrameSource | Live) -> Iterator[tuple[Frame | None, float]]:
+def _reading(source: FrameSource | Live) -> contextlib.AbstractContextManager[Iterable[Frame | None]]:
+    """Return the frames of a source, which nothing reads any more at the end; a live one has a thread of its own."""
+    return contextlib.nullcontext(source) if source.live else contextlib.closing(_ahead(source))
+
+
+def _ahead(source: FrameSource | Live) -> Generator[Frame | None, None, None]:
+    """Yield the frames of a file, each read while the one before is worked on."""
+    frames = iter(source)
+    with ThreadPoolExecutor(1, thread_name_prefix="read") as reader:
+        waiting = reader.submit(next, frames, None)
+        while (frame := waiting.result()) is not None:
+            waiting = reader.submit(next, frames, None)
+            yield frame
+
+
+def _timed(frames: Iterable[Frame | None]) -> Iterator[tuple[Frame | None, float]]:
     """Yield each frame with the milliseconds that were waited for it."""
     start = time.perf_counter_ns()
-    for frame in source:
+    for frame in frames:
         yield frame, (time.perf_counter_ns() - start) / 1e6
         if frame is not None:
             start = time.perf_counter_ns()

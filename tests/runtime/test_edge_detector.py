@@ -100,6 +100,45 @@ def test_boxes_are_square_about_the_same_middle_in_pixels_of_the_picture(
     assert detector.detect(black(*shape))[0].eyes is None
 
 
+def looks(grid: Floats, smaller: Floats) -> tuple[Edge, Answering]:
+    """Return a detector that sees `grid` at 320×240 and `smaller` at 160×120, and the engine of the latter."""
+    engine = Answering(smaller)
+    return Edge([Look(Answering(grid), SIZE), Look(engine, (120, 160))], 0.5), engine
+
+
+def test_a_face_too_large_for_one_look_is_seen_by_the_next_on_half_the_picture() -> None:
+    small = grid_of((20, 10, 80, 100))[:16, :20]
+    edge_of_two, engine = looks(grid_of(), small)
+    frame = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
+    (face,) = edge_of_two.detect(frame)
+    assert face.box.x + face.box.width / 2 == pytest.approx((20 + 40) * 4, abs=1)
+    assert face.box.y + face.box.height / 2 == pytest.approx((10 + 50) * 4, abs=1)
+    halves = cv2.resize(cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY), (160, 120), interpolation=cv2.INTER_AREA)
+    assert np.abs(engine.seen[-1][0, :, :, 0].astype(int) - halves).mean() < 16  # interpolated, then the mean of four
+
+
+def test_small_faces_of_the_second_look_do_not_count_and_a_face_in_both_is_one() -> None:
+    small = grid_of((10, 10, 20, 20))[:16, :20]  # below 24 pixels there
+    assert looks(grid_of(), small)[0].detect(black(*SIZE)) == []
+    both, _ = looks(grid_of((40, 40, 80, 80)), grid_of((21, 20, 40, 40))[:16, :20])
+    assert len(both.detect(black(*SIZE))) == 1
+    apart, _ = looks(grid_of((200, 40, 80, 80)), grid_of((21, 20, 40, 40))[:16, :20])
+    assert len(apart.detect(black(*SIZE))) == 2
+
+
+def test_eyes_come_with_faces_that_are_tilted_enough() -> None:
+    def tilted(rise: float) -> Floats:
+        grid = grid_of((60, 50, 40, 40))
+        cell = grid[8, 10]
+        assert cell[0] > 0
+        cell[5:9] = -2, -1, 2, -1 + rise
+        return grid
+
+    level, steep = (Edge([Look(Answering(tilted(rise)), SIZE)], 0.5).detect(black(*SIZE)) for rise in (0.6, 0.8))
+    assert level[0].eyes is None  # 8.5°
+    assert steep[0].eyes is not None  # 11.3°
+
+
 def test_boxes_are_cut_at_the_border_and_left_out_beyond_it() -> None:
     wide = black(180, 320)  # the input's rows from 180 on are not of the picture
     faces = [(-10, -10, 40, 40), (288, 150, 60, 60), (100, 200, 20, 20), (200, 242, 9, 9)]

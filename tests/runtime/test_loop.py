@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -63,6 +64,44 @@ def test_a_file_gives_every_frame_to_every_sink_however_slow_one_is() -> None:
     assert set(summary.stages_ms) == {"capture", *STAGES, "emit", "other"}
     assert sum(stage.share for stage in summary.stages_ms.values()) == pytest.approx(1, abs=0.01)
     assert summary.emotions == {"happy": 60}
+
+
+class Watched(Clip):
+    """A file that tells which thread reads it, and whether it is being read."""
+
+    def __init__(self, frames: int, fails_at: int | None = None) -> None:
+        super().__init__(frames)
+        self.readers: set[str] = set()
+        self.reading = False
+        self._fails_at = fails_at
+
+    def __iter__(self) -> Iterator[Frame]:
+        for frame in super().__iter__():
+            self.reading = True
+            self.readers.add(threading.current_thread().name)
+            time.sleep(0.002)
+            if frame.index == self._fails_at:
+                raise SourceError("the disk is gone")
+            self.reading = False
+            yield frame
+
+
+def test_a_file_is_read_ahead_and_nothing_reads_it_when_the_run_has_ended() -> None:
+    whole, cut = Watched(30), Watched(1000)
+    assert run(whole, pipeline(), [Keeper()]).frames == 30
+    assert run(cut, pipeline(), [Keeper()], max_frames=5).frames == 5
+    for source in (whole, cut):
+        assert len(source.readers) == 1
+        assert threading.current_thread().name not in source.readers
+        assert not source.reading
+    assert not any(thread.name in whole.readers | cut.readers for thread in threading.enumerate())
+
+
+def test_what_a_file_fails_with_comes_after_the_frames_before_it() -> None:
+    sink = Keeper()
+    with pytest.raises(SourceError, match="the disk is gone"):
+        run(Watched(30, fails_at=7), pipeline(), [sink])
+    assert sink.frames == list(range(7))
 
 
 def test_it_ends_after_so_many_frames_or_when_told_to() -> None:

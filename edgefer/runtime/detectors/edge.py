@@ -13,7 +13,7 @@ import numpy as np
 from edgefer.bundle import DetectorBundle, Size, open_detector_bundle, size_name
 from edgefer.errors import BundleError, DetectorError, EngineError
 from edgefer.grid import CHANNELS, STRIDE, Found, decode, joined
-from edgefer.letterbox import Letterbox
+from edgefer.letterbox import Letterbox, Placed, halved
 from edgefer.preprocess import Pixels
 from edgefer.runtime import engines
 from edgefer.runtime.detectors._square import square_faces
@@ -35,8 +35,8 @@ The eyes tell about half of a tilt: that is a head turned by some 18°. Of such 
 that are turned less are read neither better nor worse (benchmarks/alignment.py).
 """
 
-LARGE = 60.0
-"""Pixels of a smaller look's picture: side, square root of the area, of the smallest face that it is there for."""
+LEAST_AGAIN = 24.0
+"""Pixels of a smaller look's picture: side, square root of the area, of the smallest face that counts there."""
 
 
 class Look:
@@ -45,7 +45,7 @@ class Look:
     def __init__(self, engine: Engine, size: Size) -> None:
         """Take a network for pictures of `size`, height and width; raises DetectorError when it gives no such grid."""
         self.engine = engine
-        self._letterbox = Letterbox(*size)
+        self.size = size
         shape = self._run(np.zeros((*size, 1), np.uint8)).shape
         if (
             len(shape) != 3
@@ -57,13 +57,12 @@ class Look:
                 f" for each cell of {STRIDE} pixels; get its bundle again, or choose another with --detector"
             )
 
-    def find(self, image: Pixels, min_score: float, least: float = 0.0) -> Found:
-        """Return the finds in `image`, in its pixels, whose side is `least` pixels of the network's picture or more."""
-        picture, placed = self._letterbox(image)
-        found = decode(self._run(picture), min_score)
-        if least:
-            large = np.flatnonzero(found.boxes[:, 2] * found.boxes[:, 3] >= least**2)
-            found = found.take(large)
+    def find(self, picture: Pixels, placed: Placed, min_score: float, least: float = 0.0) -> Found:
+        """Return the finds in the network's picture, uint8 [h, w, 1], in pixels of the frame that is `placed` in it.
+
+        Those whose side is below `least` pixels of the network's picture are left out.
+        """
+        found = decode(self._run(picture), min_score, least_side=least)
         return Found(placed.boxes(found.boxes), found.scores, placed.points(found.landmarks))
 
     def _run(self, picture: Pixels) -> engines.Answers:
@@ -78,7 +77,7 @@ class Edge:
     """Finds faces on copies of the picture that fill its networks' inputs; remembers nothing.
 
     The network sees no face whole that is wider than some 170 pixels. So it looks again, at half the size, for a
-    quarter of the time, and there for large faces alone.
+    quarter of the time, where all but small faces get a second opinion.
     """
 
     def __init__(self, looks: Sequence[Look], threshold: float) -> None:
@@ -97,6 +96,8 @@ class Edge:
         Raises DetectorError when an engine fails.
         """
         found = self.find(image, self._threshold)
+        if not len(found.scores):
+            return []
         eyes = found.landmarks[:, :2].copy()
         lines = eyes[:, 1] - eyes[:, 0]
         eyes[np.abs(np.degrees(np.arctan2(lines[:, 1], lines[:, 0]))) < ALIGN_FROM] = np.nan
@@ -104,9 +105,16 @@ class Edge:
 
     def find(self, image: Pixels, min_score: float) -> Found:
         """Return all finds of a score, in pixels of `image`, with their own boxes; raises DetectorError as `detect`."""
-        found = self._looks[0].find(image, min_score)
+        size = self._looks[0].size
+        picture, placed = Letterbox(*size)(image)
+        found = self._looks[0].find(picture, placed, min_score)
         for look in self._looks[1:]:
-            again = look.find(image, min_score, LARGE)
+            if size == (2 * look.size[0], 2 * look.size[1]):
+                picture, placed = halved(picture), placed.halved()
+            else:
+                picture, placed = Letterbox(*look.size)(image)
+            size = look.size
+            again = look.find(picture, placed, min_score, LEAST_AGAIN)
             if len(again.scores):
                 found = joined(found, again)
         return found

@@ -104,7 +104,7 @@ class DetectRecipe:
     """Pixels: longer side that larger pictures are brought down to when they are read, to hold them in memory."""
     check_every: int = 1000
     """Steps from one look at the validation scenes to the next."""
-    false_rate: float = 0.004
+    false_rate: float = 0.0025
     """False faces in a training picture without a face that the threshold of the bundle allows, on average."""
     seed: int = 1
     views: Views = field(default_factory=Views)
