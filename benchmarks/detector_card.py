@@ -27,9 +27,9 @@ A small convolutional network that finds faces in grey pictures: how sure it is,
 
 {n} photographs that training did not see, with {faces:,} faces; {empty} of them without one. They are the {split}
 split: the weights were chosen on them, the threshold was not. A find is right from an overlap of .5. Sizes are the
-longer side of a face in pixels when the picture's longer side is brought to the size. `edge` looks at its size, and again
-at half of it, as in `edgefer run`. Milliseconds are of frames of 640 pixels on one core of an x86 server;
-**they say nothing about your board**.
+longer side of a face in pixels when the picture's longer side is brought to the size. `edge` looks at its size, and
+again at half of it, as in `edgefer run`. Milliseconds are of frames of 640 pixels on one core of an x86 server; **they
+say nothing about your board**.
 
 {head}
 {rows}
@@ -63,7 +63,7 @@ OpenVINO are translated from the TFLite model.
 
 ## Limits
 
-- **Profiles, masks, hands**: the faces of training look at the camera (95 % within 6.5° of upright, few profiles).
+- **Profiles, masks, shade**: the faces of training look at the camera (95 % within 6.5° of upright, few profiles).
   Rotation (up to 30°) and things in front of faces were made, not photographed.
 - **Tiny faces**: of those below 16 pixels at the size that it looks at it overlooks many (see the table); take a larger
   size. **Huge ones**: the network sees none whole that is wider than some 170 pixels, hence the second look.

@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 WARM_UP = 20
-GOALS = {"frames_per_second": 8.0, "peak_mb": 4.0, "first_answer_s": 4.0}
+GOALS = {"frames_per_second": 12.0, "peak_mb": 4.0, "first_answer_s": 4.0}
 """How many times better edgefer is meant to be."""
 
 THEIRS = """
