@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
 from typing import Any
 
+from edgefer import toml
 from edgefer.errors import RecipeError
 
 
@@ -75,3 +78,30 @@ def _typed(name: str, value: Any, kind: str) -> Any:
     if type(value).__name__ != kind:
         raise RecipeError(f"recipe: {name} must be of type {kind}, found {value!r}")
     return value
+
+
+def recipes_in(package: str) -> list[str]:
+    """Return the names of the recipes that come with a package, in its folder `recipes`."""
+    return sorted(f.name[:-5] for f in (resources.files(package) / "recipes").iterdir() if f.name.endswith(".toml"))
+
+
+def read_recipe(name_or_path: str, package: str, what: str = "recipe") -> dict[str, Any]:
+    """Return what a recipe says, a TOML file's or that of its name in the package, whose recipes are called `what`.
+
+    Raises RecipeError for one that is missing or malformed.
+    """
+    path, known = Path(name_or_path), recipes_in(package)
+    if path.suffix != ".toml":
+        if name_or_path not in known:
+            raise RecipeError(
+                f"there is no {what} called {name_or_path!r}{hint(name_or_path, known)};"
+                f" choose one of {', '.join(known)}, or a .toml file"
+            )
+        file = resources.files(package) / "recipes" / f"{name_or_path}.toml"
+        return toml.parse(file.read_text(encoding="utf-8"))
+    try:
+        return toml.read(path)
+    except OSError as error:
+        raise RecipeError(f"cannot read the recipe {path}: {error.strerror}; check the path") from error
+    except ValueError as error:
+        raise RecipeError(f"the recipe {path} {error}") from error

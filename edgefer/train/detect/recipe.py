@@ -5,14 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
-from edgefer import toml
 from edgefer.errors import RecipeError
 from edgefer.train.detect.network import VARIANTS
-from edgefer.train.fields import at_least, between, check, checked, hint, one_of, plain
+from edgefer.train.fields import at_least, between, check, checked, hint, one_of, plain, read_recipe, recipes_in
 
 
 @dataclass(frozen=True)
@@ -139,8 +136,7 @@ TABLES: dict[str, type] = {"views": Views}
 
 def recipe_names() -> list[str]:
     """Return the names of the recipes in the package."""
-    folder = resources.files(__package__) / "recipes"
-    return sorted(f.name[:-5] for f in folder.iterdir() if f.name.endswith(".toml"))
+    return recipes_in(__package__)
 
 
 def load_recipe(name_or_path: str, overrides: Mapping[str, Any] | None = None) -> DetectRecipe:
@@ -149,22 +145,7 @@ def load_recipe(name_or_path: str, overrides: Mapping[str, Any] | None = None) -
     An override's name is dotted where it stands in a table: `views.mosaic`. Raises RecipeError for a missing or
     malformed file, an unknown field, or a value of the wrong type or range.
     """
-    if not name_or_path.endswith(".toml"):
-        if name_or_path not in recipe_names():
-            raise RecipeError(
-                f"there is no detector recipe called {name_or_path!r}{hint(name_or_path, recipe_names())};"
-                f" choose one of {', '.join(recipe_names())}, or a .toml file"
-            )
-        file = resources.files(__package__) / "recipes" / f"{name_or_path}.toml"
-        return from_dict(toml.parse(file.read_text(encoding="utf-8")), overrides)
-    path = Path(name_or_path)
-    try:
-        values = toml.read(path)
-    except OSError as error:
-        raise RecipeError(f"cannot read the recipe {path}: {error.strerror}; check the path") from error
-    except ValueError as error:
-        raise RecipeError(f"the recipe {path} {error}") from error
-    return from_dict(values, overrides)
+    return from_dict(read_recipe(name_or_path, __package__, "detector recipe"), overrides)
 
 
 def from_dict(values: Mapping[str, Any], overrides: Mapping[str, Any] | None = None) -> DetectRecipe:
