@@ -36,7 +36,9 @@ def main() -> None:
     parser.add_argument("--split", default="validation")
     parser.add_argument("--bundle", type=Path, help="of edgefer's own detector [default: the one that ships]")
     parser.add_argument("--model", type=Path, help="a YuNet model [default: what edgefer models pull fetched]")
-    parser.add_argument("--rounds", type=int, default=9, help="in which the detectors take turns to be timed")
+    parser.add_argument(
+        "--rounds", type=int, default=detection_run.ROUNDS, help="in which the detectors take turns to be timed"
+    )
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
 

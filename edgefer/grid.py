@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from edgefer.boxes import ratio, shared
+
 METHOD = "centre-grid-v1"
 STRIDE = 8
 """Pixels of the network's input from one cell to the next, each way."""
@@ -94,12 +96,6 @@ def joined(one: Found, other: Found) -> Found:
     return both.take(nms(both.boxes, both.scores))
 
 
-def iou(a: Floats, b: Floats) -> Floats:
-    """Return intersection over union [n, m] of boxes [n, 4] and [m, 4]: x, y, width, height. Boxes without area: 0."""
-    both = _shared(a, b)
-    return _ratio(both, (a[:, 2] * a[:, 3])[:, None] + (b[:, 2] * b[:, 3])[None] - both)
-
-
 def nms(boxes: Floats, scores: Floats, max_overlap: float = MAX_OVERLAP, inside: float = INSIDE) -> Indices:
     """Return which of the boxes [n, 4] stay, the highest score first.
 
@@ -112,9 +108,9 @@ def nms(boxes: Floats, scores: Floats, max_overlap: float = MAX_OVERLAP, inside:
 
 def _apart(boxes: Floats, max_overlap: float, inside: float) -> Indices:
     """Return which boxes stay, as `nms`; they come with the highest score first."""
-    both, areas = _shared(boxes, boxes), boxes[:, 2] * boxes[:, 3]
-    apart = _ratio(both, areas[:, None] + areas[None] - both) <= max_overlap
-    apart &= _ratio(both, np.minimum(areas[:, None], areas[None])) <= inside
+    both, areas = shared(boxes, boxes), boxes[:, 2] * boxes[:, 3]
+    apart = ratio(both, areas[:, None] + areas[None] - both) <= max_overlap
+    apart &= ratio(both, np.minimum(areas[:, None], areas[None])) <= inside
     left = np.ones(len(boxes), bool)
     kept: list[int] = []
     while left.any():
@@ -123,22 +119,6 @@ def _apart(boxes: Floats, max_overlap: float, inside: float) -> Indices:
         left &= apart[best]
         left[best] = False
     return np.array(kept, np.intp)
-
-
-def _shared(a: Floats, b: Floats) -> Floats:
-    """Return the areas [n, m] that boxes [n, 4] and [m, 4] share."""
-    a, b = a[:, None], b[None]
-    ends = np.minimum(a[..., :2] + a[..., 2:], b[..., :2] + b[..., 2:])
-    sides = np.maximum(ends - np.maximum(a[..., :2], b[..., :2]), 0)
-    return np.asarray(sides[..., 0] * sides[..., 1], np.float32)
-
-
-def _ratio(part: Floats, whole: Floats) -> Floats:
-    """Return part / whole, 0 where there is neither."""
-    # Never below `part`: sides that are as small as the rounding of where they are give more than they have.
-    whole = np.maximum(whole, part)
-    result: Floats = np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
-    return result
 
 
 def logit(score: float) -> float:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edgefer.errors import BundleError
-
 METHOD = "grey-letterbox-v1"
+"""Names this code, so that a bundle can tell that it was made with it."""
 FILL = 114
 """Grey level beside and below the picture."""
 AREA_BELOW = 0.5
@@ -45,13 +44,6 @@ class Letterbox:
 
     height: int
     width: int
-    method: str = METHOD
-    """Names this code, so that a bundle can tell that it was made with it."""
-
-    def __post_init__(self) -> None:
-        """Raise BundleError for a method that this version lacks."""
-        if self.method != METHOD:
-            raise BundleError(f"letterbox {self.method!r} is not known to this version, which has {METHOD!r}")
 
     def __call__(self, picture: Pixels) -> tuple[Pixels, Placed]:
         """Return the network's input for a picture, and where the picture lies in it.

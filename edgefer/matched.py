@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgefer.boxes import inside, iou
+
 Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.integer[Any]]
 Flags = npt.NDArray[np.bool_]
@@ -86,16 +88,16 @@ def overlaps(pictures: Sequence[Picture], enough: float, scales: Sequence[float]
 def _overlaps_of(picture: Picture, enough: float, scale: float) -> Overlaps:
     # Finds of the same score stand in the order of their places, so that nothing depends on how they were listed.
     order = np.lexsort((*picture.boxes.T[::-1], -picture.scores))
-    boxes = picture.boxes[order]
-    iou = overlap(boxes, picture.faces)
-    inside = overlap(boxes, picture.ignore, of_first=True)
+    boxes = picture.boxes[order].astype(np.float64)
+    overlap = iou(boxes, picture.faces.astype(np.float64))
+    ignored = inside(boxes, picture.ignore.astype(np.float64)) >= INSIDE
     return Overlaps(
         scores=picture.scores[order].astype(np.float64),
-        sizes=boxes[:, 2:].max(axis=1, initial=0).astype(np.float64) * scale,
-        ignored=np.asarray((inside >= INSIDE).any(axis=1)),
+        sizes=boxes[:, 2:].max(axis=1, initial=0) * scale,
+        ignored=np.asarray(ignored.any(axis=1)),
         face_sizes=picture.faces[:, 2:].max(axis=1, initial=0).astype(np.float64) * scale,
-        iou=iou,
-        near=tuple(int(i) for i in np.flatnonzero((iou >= enough).any(axis=1))),
+        iou=overlap,
+        near=tuple(int(i) for i in np.flatnonzero((overlap >= enough).any(axis=1))),
         enough=enough,
     )
 
@@ -129,18 +131,3 @@ def counted(seen: Sequence[Overlaps], low: float, high: float) -> Counted:
     score = np.concatenate(scores)
     order = np.argsort(-score, kind="stable")
     return Counted(score[order], np.concatenate(rights)[order], np.concatenate(places)[order], np.array(faces))
-
-
-def overlap(boxes: Floats, others: Floats, *, of_first: bool = False) -> npt.NDArray[np.float64]:
-    """Return the intersection over the union of boxes [n, 4] and others [m, 4] as [n, m]; `of_first`: over the first's.
-
-    A box without an area overlaps nothing.
-    """
-    a, b = boxes[:, None].astype(np.float64), others[None].astype(np.float64)
-    low = np.maximum(a[..., :2], b[..., :2])
-    high = np.minimum(a[..., :2] + a[..., 2:], b[..., :2] + b[..., 2:])
-    shared = np.maximum(high - low, 0).prod(axis=-1)
-    areas = np.maximum(a[..., 2:], 0).prod(axis=-1), np.maximum(b[..., 2:], 0).prod(axis=-1)
-    whole = areas[0] + 0 * shared if of_first else areas[0] + areas[1] - shared
-    result: npt.NDArray[np.float64] = np.divide(shared, whole, out=np.zeros_like(shared), where=whole > 0)
-    return result

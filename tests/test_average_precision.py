@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgefer.average_precision import Floats, Picture, compare, measure, threshold_for
-from edgefer.matched import overlap
+from edgefer.boxes import inside, iou
 
 NOTHING: list[tuple[float, ...]] = []
 
@@ -174,7 +174,7 @@ def plain(pictures: list[Picture], low: float, high: float) -> float:
         taken: set[int] = set()
         rows = sorted(zip(-scene.scores, scene.boxes.tolist(), strict=True), key=lambda row: (row[0], row[1]))
         for negative, box in rows:
-            ious = overlap(np.array([box]), scene.faces)[0]
+            ious = iou(np.array([box]), scene.faces)[0]
             free = [j for j in range(len(ious)) if ious[j] >= 0.5 and j not in taken]
             best = max(free, key=lambda j: (wanted[j], ious[j]), default=None)
             if best is not None:
@@ -182,7 +182,7 @@ def plain(pictures: list[Picture], low: float, high: float) -> float:
                 if wanted[best]:
                     finds.append((-negative, True))
                 continue
-            if (overlap(np.array([box]), scene.ignore, of_first=True) >= 0.5).any() or not low <= max(box[2:]) < high:
+            if (inside(np.array([box]), scene.ignore) >= 0.5).any() or not low <= max(box[2:]) < high:
                 continue
             finds.append((-negative, False))
     points = []

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from edgefer.grid import CHANNELS, LANDMARKS, Floats, Found, decode, iou, joined, nms
+from edgefer.boxes import iou
+from edgefer.grid import CHANNELS, LANDMARKS, Floats, Found, decode, joined, nms
 
 SHAPES = st.tuples(st.integers(1, 6), st.integers(1, 6))
 ANYTHING = st.floats(width=32)

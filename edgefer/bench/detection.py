@@ -325,6 +325,9 @@ def _model(data: Any) -> Model:
 
 def _speed(data: Any) -> Speed:
     entry = Fields(data, "ms")
-    found = Speed(entry.number("p50"), tuple(entry.numbers("rounds")[:MAX_ROUNDS]))
+    rounds = entry.numbers("rounds")
+    if len(rounds) > MAX_ROUNDS:
+        raise RecordError(f"'rounds' has more than {MAX_ROUNDS:,} entries; {ADVICE}")
+    found = Speed(entry.number("p50"), tuple(rounds))
     entry.done()
     return found

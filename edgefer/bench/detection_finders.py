@@ -7,7 +7,7 @@ squares of the boxes for the model that names expressions.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from edgefer.bench.detection import Model
+from edgefer.bench.session import runnable
 from edgefer.bundle import DetectorBundle, size_name
 from edgefer.errors import DetectorError
 from edgefer.preprocess import Pixels
-from edgefer.runtime import engines, models
-from edgefer.runtime.detectors import edge, haar, open_detector, yunet
+from edgefer.runtime import engines
+from edgefer.runtime.detectors import edge, haar, yunet
 from edgefer.runtime.frames import FaceDetector
 
 NAMES = ("edge", "haar", "yunet")
@@ -28,8 +29,6 @@ LEAST = 0.02
 """Score from which finds are kept for the curve."""
 HAAR_LEAST = 1
 """Neighbours from which a find of the cascade is kept for the curve; with more it ends earlier, and its area falls."""
-HAAR_MIN_FACE = 0.05
-"""Of the shorter side: at 640 pixels and less that is the smallest face that the cascade knows."""
 HAAR_FIT = (0.81, 1.04)
 """Width and height of a labelled face over the side of the cascade's square; their middles agree within 1 %.
 
@@ -84,7 +83,7 @@ class EdgeFinder(Finder):
     def __init__(self, bundle: DetectorBundle, size: int, engine: str | None, precision: str | None) -> None:
         """Load the artifact for pictures `size` wide; raises EngineError, BundleError or DetectorError."""
         self.size = size
-        name = engine or engines.choose(bundle, _having(bundle, precision) or edge.ENGINES)[0]
+        name = engine or engines.choose(bundle, runnable(bundle, edge.ENGINES, precision) or edge.ENGINES)[0]
         form = engines.load(name).FORMAT
         sizes = bundle.sizes(form, precision)
         shape = next((s for s in sizes if s[1] == size), None)
@@ -93,10 +92,8 @@ class EdgeFinder(Finder):
             kind = f"{form} {precision}" if precision else form
             raise DetectorError(f"{bundle.path} has no {kind} for pictures {size} pixels wide; it has: {has}")
         artifact = bundle.sized(form, precision, shape)
-        alone = engines.open_artifact(bundle, artifact, name, edge.THREADS).engine
-        version = f"{name} {alone.version}"
-        alone.close()
         self._edge = edge.open_edge(bundle, size, size, name, precision)
+        version = f"{name} {self._edge.engine.version}"
         self.runtime = self._edge
         self.threshold = bundle.threshold
         self.model = Model(artifact.path, artifact.bytes, artifact.file.sha256, version, artifact.precision)
@@ -105,12 +102,6 @@ class EdgeFinder(Finder):
         """Return all finds, and those from the bundle's threshold on."""
         found = self._edge.find(image, LEAST)
         return _from(found.boxes, found.scores, self.threshold)
-
-
-def _having(bundle: DetectorBundle, precision: str | None) -> list[str]:
-    """Return the engines, in the runtime's order, that the bundle has a file in that precision for."""
-    formats = {a.format for a in bundle.artifacts if precision in (None, a.precision)}
-    return [name for name in edge.ENGINES if engines.load(name).FORMAT in formats]
 
 
 class YuNetFinder(Finder):
@@ -122,11 +113,9 @@ class YuNetFinder(Finder):
     def __init__(self, model: Path | None, size: int) -> None:
         """Load the model; raises DetectorError when there is none, or it is no YuNet."""
         self.size = size
-        open_detector("yunet", model)  # says what is wrong with it
-        known = models.find("yunet")
-        contents = (models.read(known) or b"") if model is None else model.read_bytes()
-        name = known.file if model is None else model.name
-        self.runtime = yunet.YuNet(contents, name, size)
+        contents, path = yunet.read_model(model)
+        name = Path(path).name
+        self.runtime = yunet.YuNet(contents, path, size)
         self._all = _YuNet(contents, name, size, LEAST)
         self.model = _model(name, contents)
 
@@ -163,7 +152,7 @@ class HaarFinder(Finder):
     def __init__(self, size: int) -> None:
         """Open the cascade; raises DetectorError when this OpenCV has none."""
         self.size = size
-        self._search = haar.Search(max_side=size, min_face=HAAR_MIN_FACE)
+        self._search = replace(haar.PICTURES, max_side=size)
         self._all = _Haar(self._search)
         self.runtime = self._all
         folder = Path(getattr(cv2, "data", cv2).haarcascades)

@@ -16,16 +16,15 @@ from statistics import fmean, median
 import cv2
 import numpy as np
 
-from edgefer import letterbox
-from edgefer.average_precision import Detection, Picture, compare, measure
+from edgefer.average_precision import SIZES, Detection, Picture, compare, measure
 from edgefer.bench import noise
 from edgefer.bench.detection import LARGE, Against, Clip, DetectionRecord, OnClip, Row, Speed
 from edgefer.bench.detection_finders import Finder, Finds, Wanted, fitted, open_finders, scaled
 from edgefer.bench.environment import advice, snapshot, validity
 from edgefer.bench.latency import Progress
-from edgefer.bench.rows import BundleIdentity
+from edgefer.bench.rows import identity
 from edgefer.bench.session import Bar
-from edgefer.bundle import DetectorBundle
+from edgefer.bench.subjects import evenly
 from edgefer.devices.description import DeviceProfile
 from edgefer.errors import DataError
 from edgefer.preprocess import Pixels, read_picture
@@ -71,6 +70,10 @@ def take(
         with bar("Finding faces") as progress:
             found, scales, skipped, digest = _on_scenes(finders, scenes[1], progress)
         sample = [scaled(frame, FRAME_SIDE) for frame in _sample(sources or [_pictures(scenes[1])])]
+        if not sample:
+            raise DataError(
+                "there is no picture to time the detectors on: the scenes that were drawn for it are unreadable"
+            )
         begun = noise.begin()
         with bar("Timing") as progress:
             speeds = _timed([finder.runtime for finder in finders], sample, rounds, progress)
@@ -99,12 +102,6 @@ def take(
         noisy_reasons=tuple(busy),
         notes=tuple(advice(before, here)),
     )
-
-
-def identity(bundle: DetectorBundle) -> BundleIdentity:
-    """Return which detector's bundle it is."""
-    method = {"method": letterbox.METHOD}
-    return BundleIdentity(bundle.name, bundle.architecture, bundle.digest(), bundle.labels, method)
 
 
 @contextlib.contextmanager
@@ -158,16 +155,22 @@ def _row(finder: Finder, seen: _Seen, speed: Speed, scales: Sequence[float]) -> 
         model=finder.model,
         ranked_by=finder.ranked_by,
         every=_figures(finder, seen, at_size, 0),
-        large=replace(_figures(finder, seen, at_size, LARGE), by_size=()),
+        large=_figures(finder, seen, at_size, LARGE, sizes=()),
         fitted=fit,
         ms=speed,
     )
 
 
-def _figures(finder: Finder, seen: _Seen, scales: Sequence[float], least: float) -> Detection:
+def _figures(
+    finder: Finder,
+    seen: _Seen,
+    scales: Sequence[float],
+    least: float,
+    sizes: Sequence[tuple[float, float]] = SIZES,
+) -> Detection:
     """Return the figures: the curve's of all finds, those at the threshold of what counts as a face by default."""
-    curve = measure(seen.ranked, min_size=least, scales=scales)
-    default = measure(seen.sure, min_size=least, scales=scales, threshold=-math.inf, draws=0)
+    curve = measure(seen.ranked, min_size=least, scales=scales, sizes=sizes)
+    default = measure(seen.sure, min_size=least, scales=scales, threshold=-math.inf, draws=0, sizes=sizes)
     return replace(
         default,
         threshold=finder.threshold,
@@ -235,8 +238,8 @@ def _frames(clip: str) -> Frames:
 
 def _pictures(scenes: Sequence[Scene]) -> Frames:
     def frames() -> Iterator[Pixels]:
-        for scene in scenes[:: max(1, len(scenes) // FRAMES)]:
-            image = read_picture(scene.path)
+        for i in evenly(len(scenes), FRAMES):
+            image = read_picture(scenes[i].path)
             if image is not None:
                 yield image
 
@@ -245,10 +248,9 @@ def _pictures(scenes: Sequence[Scene]) -> Frames:
 
 def _sample(sources: Sequence[Frames]) -> list[Pixels]:
     """Return some frames, evenly from all."""
-    total = sum(1 for frames in sources for _ in frames())
-    step = max(1, total // FRAMES)
+    chosen = set(evenly(sum(1 for frames in sources for _ in frames()), FRAMES))
     every = (frame for frames in sources for frame in frames())
-    return list(islice(every, 0, None, step))[:FRAMES]
+    return [frame for i, frame in enumerate(every) if i in chosen]
 
 
 def _on_clip(name: str, frames: Frames, finders: Sequence[Finder], progress: Progress) -> Clip:

@@ -136,3 +136,9 @@ def drawn_frames(faces: int, frames: int = FRAMES, seed: int = 0) -> Pixels:
     wall = np.linspace(210, 140, height)[:, None, None] - 18 * np.linspace(-1, 1, width)[None, :, None] ** 2
     noisy = [(wall + rng.normal(0, 1.2, (height, width, 3))).clip(0, 255).astype(np.uint8) for _ in range(frames)]
     return np.stack(noisy)
+
+
+def evenly(count: int, most: int) -> list[int]:
+    """Return up to `most` of the numbers below `count`, from 0, as far apart as can be."""
+    chosen = min(count, most)
+    return [i * count // chosen for i in range(chosen)]

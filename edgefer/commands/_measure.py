@@ -126,8 +126,8 @@ def _preferred(bundle: Bundle | DetectorBundle, profile: DeviceProfile, wanted: 
         name = wanted.engines[0] if wanted.engines else choose(bundle, edge.ENGINES)[0]
         format = load(name).FORMAT
         sizes = bundle.sizes(format, wanted.precision)
-        usual = [s for s in sizes if s[1] <= edge.VIDEO_SIDE][-1:] or sizes[:1]
-        artifact = bundle.sized(format, wanted.precision, *usual)
+        usual = edge.nearest(sizes, edge.VIDEO_SIDE) if sizes else None
+        artifact = bundle.sized(format, wanted.precision, usual)
         threads = wanted.threads[0] if wanted.threads else edge.THREADS
         return Preferred(name, artifact.precision, threads, profile.providers, artifact.size)
     engine = wanted.engines[0] if wanted.engines else None

@@ -17,12 +17,13 @@ def pictures_of(data: Path, split: str | None, most: int) -> list[Pixels]:
 
     What cannot be read is left out. Raises DataError when that leaves none, or as reading the labels does.
     """
+    from edgefer.bench.subjects import evenly
     from edgefer.preprocess import read_picture
     from edgefer.train import scenes
 
     with bar("Reading labels") as progress:
         _, found = scenes.pick(scenes.read(data, progress), split)
-    chosen = found[:: max(1, len(found) // most)][:most]
+    chosen = [found[i] for i in evenly(len(found), most)]
     pictures = [picture for scene in chosen if (picture := read_picture(scene.path)) is not None]
     if not pictures:
         raise DataError(f"none of {len(chosen):,} pictures can be read, such as {chosen[0].path}")

@@ -8,14 +8,13 @@ were made from say of the faces, and how the ways to calibrate compare.
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from edgefer.errors import ExportError
 from edgefer.optimize import exporters, worker
 from edgefer.optimize.stored import Pictures, Probabilities, Stored, write_stored
 from edgefer.train import network_file
@@ -107,16 +106,7 @@ def file_names(name: str, format: str, precision: str) -> list[str]:
 
 def convert(job: Job, listener: worker.Listener | None = None) -> Converted:
     """Convert in a fresh process; raises ExportError with its exit code and last words when it fails."""
-    try:
-        with tempfile.TemporaryDirectory(prefix="edgefer-export-") as folder:
-            _write(job, Path(folder))
-            worker.run("convert_process", Path(folder), listener)
-            return _read(job, Path(folder))
-    except OSError as error:
-        raise ExportError(
-            f"the conversion cannot use the temporary directory {tempfile.gettempdir()}: {error.strerror or error};"
-            " make room, or name another one in TMPDIR"
-        ) from error
+    return worker.convert("convert_process", partial(_write, job), partial(_read, job), listener)
 
 
 def _write(job: Job, folder: Path) -> None:

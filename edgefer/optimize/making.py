@@ -52,7 +52,7 @@ class Maker:
         self.softmax = softmax
         """Whether the files give probabilities; False: what the network gives, as it is."""
         self.output_range = output_range
-        """Where it is given, it says where the range of the output ends, whatever the way to calibrate."""
+        """Says where the output's range ends in each of our ways to calibrate; other quantisers have their own."""
         self._float: Core | None = None
         self._int8: Core | None = None
         self._rounding: Any = None

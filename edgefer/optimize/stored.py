@@ -60,13 +60,14 @@ def probabilities(net: Any, pictures: Pictures) -> Probabilities:
     return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
 
 
-def artifacts_of(
-    made: Mapping[tuple[str, str], Mapping[str, bytes]],
-) -> tuple[tuple[Artifact, ...], dict[str, bytes]]:
-    """Return manifest entries and contents of (format, precision) → file name → contents, the main file first."""
+def artifacts_of(made: Mapping[Any, Mapping[str, bytes]]) -> tuple[tuple[Artifact, ...], dict[str, bytes]]:
+    """Return manifest entries and contents of what was made: file name → contents, the main file first.
+
+    It is known by (format, precision), or of a detector by (format, precision, size).
+    """
     artifacts, contents = [], dict[str, bytes]()
-    for (format, precision), files in made.items():
+    for (format, precision, *size), files in made.items():
         first, *others = [describe(name, data) for name, data in files.items()]
-        artifacts.append(Artifact(first, format, precision, tuple(others)))
+        artifacts.append(Artifact(first, format, precision, tuple(others), *size))
         contents |= files
     return tuple(artifacts), contents

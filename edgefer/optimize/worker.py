@@ -15,12 +15,13 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import edgefer
 from edgefer.errors import EdgeferError, ExportError
 from edgefer.quiet import NO_TELEMETRY
 
+T = TypeVar("T")
 Listener = Callable[[Mapping[str, Any]], None]
 """Called with each message of the process: `{"say": line}`, `{"step": …}`, `{"epoch": …}`."""
 WHAT = {
@@ -76,6 +77,25 @@ def run(module: str, folder: Path, listener: Listener | None = None) -> None:
             raise ExportError(refusal)
         if code:
             raise ExportError(f"{WHAT.get(module, module)} failed ({_how(code)}): {_last_line(words)}")
+
+
+def convert(
+    module: str, write: Callable[[Path], None], read: Callable[[Path], T], listener: Listener | None = None
+) -> T:
+    """Run a conversion in a folder of its own: what `write` puts there goes in, what `read` makes of it is returned.
+
+    Raises ExportError as `run`, and when there is no room for the folder.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="edgefer-export-") as folder:
+            write(Path(folder))
+            run(module, Path(folder), listener)
+            return read(Path(folder))
+    except OSError as error:
+        raise ExportError(
+            f"the conversion cannot use the temporary directory {tempfile.gettempdir()}: {error.strerror or error};"
+            " make room, or name another one in TMPDIR"
+        ) from error
 
 
 def _how(code: int) -> str:

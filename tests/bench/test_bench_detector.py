@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from edgefer.bench import rounds, session
+from edgefer.bench import rounds, session, subjects
 from edgefer.bench.compare import compare, name_of
 from edgefer.bench.emulator import run as running
 from edgefer.bench.emulator.boards import BOARDS
@@ -104,6 +104,16 @@ def test_on_whole_frames_each_width_is_measured_as_the_detector_would_run_it(mad
     assert [s.size for s in detections(made_up, "litert", "fp32")] == [(64, 96), (240, 320)]
     with pytest.raises(EngineError, match="nothing to measure for onnxruntime in int8"):
         detections(made_up, "onnxruntime", "int8")
+
+
+def test_what_is_drawn_is_spread_over_all_of_it() -> None:
+    assert subjects.evenly(23, 12)[-1] >= 20
+    for count, most in ((0, 5), (1, 5), (5, 5), (6, 3), (119, 60), (865, 24)):
+        found = subjects.evenly(count, most)
+        assert len(found) == len(set(found)) == min(count, most)
+        assert all(0 <= i < count for i in found)
+        steps = np.diff([*found, count])
+        assert not len(found) or steps.max() - steps.min() <= 1
 
 
 def test_pictures_are_frames_in_the_letterbox_of_the_runtime() -> None:

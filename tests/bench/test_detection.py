@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from edgefer import cartoon
+from edgefer import boxes, cartoon
 from edgefer.average_precision import Comparison, Detection, OfSize
 from edgefer.bench import detection_finders, detection_text
 from edgefer.bench.detection import Against, Clip, DetectionRecord, Model, OnClip, Row, Speed, is_detection
@@ -26,7 +26,6 @@ from edgefer.bundle import Artifact, DetectorBundle, describe, write_bundle
 from edgefer.commands.report import command
 from edgefer.errors import DetectorError, RecordError
 from edgefer.grid import CHANNELS
-from edgefer.matched import overlap
 from edgefer.preprocess import Pixels
 from edgefer.runtime.engines import is_installed
 
@@ -103,7 +102,7 @@ def evaluate(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def iou(box: Any, other: Any) -> float:
-    return float(overlap(np.array([box], float), np.array([other], float))[0, 0])
+    return float(boxes.iou(np.array([box], float), np.array([other], float))[0, 0])
 
 
 def test_json_is_a_record_and_nothing_else(scenes: Path, bundle: DetectorBundle) -> None:

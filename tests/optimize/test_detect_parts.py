@@ -17,8 +17,9 @@ from edgefer.errors import DataError, ExportError
 from edgefer.grid import Found
 from edgefer.optimize.detect import finds, plan, scenes, verify
 from edgefer.optimize.detect.agree import Agreement, agree
-from edgefer.optimize.detect.files import artifacts_of, file_names
+from edgefer.optimize.detect.files import file_names
 from edgefer.optimize.detect.plan import DetectPlan
+from edgefer.optimize.stored import artifacts_of
 from edgefer.train.scenes import Scene
 
 
@@ -39,14 +40,14 @@ def test_a_find_that_is_less_sure_is_still_there() -> None:
     agreed = agree([found((0, 0, 10, 10, 0.45))], [found((0, 0, 10, 10, 0.55))], 0.5)
     assert (agreed.n, agreed.share) == (1, 1.0)
     assert agreed.max_score_difference == pytest.approx(0.1)
-    assert agreed.distance == pytest.approx(
-        1 - agreed.share + agreed.share * (1 - agreed.mean_iou + agreed.mean_score_difference)
-    )
+    assert agreed.distance == pytest.approx(0.1)
 
 
 def test_what_is_gone_and_what_has_come_counts() -> None:
     kept, gone, come = (0, 0, 10, 10, 0.9), (40, 0, 10, 10, 0.8), (80, 0, 10, 10, 0.7)
     assert agree([found(kept)], [found(kept, gone)], 0.5).share == 0.5
+    assert agree([found(kept)], [found(kept, gone)], 0.5).distance == pytest.approx(0.5)
+    assert agree([found()], [found(gone)], 0.5).distance == 1
     assert agree([found(kept, come)], [found(kept, gone)], 0.5).share == pytest.approx(1 / 3)
     assert agree([found()], [found(gone)], 0.5) == Agreement(1, 0.0, 0.0, 0.0, 0.0, 0.0)
     weak = (80, 0, 10, 10, 0.3)

@@ -280,7 +280,7 @@ def test_a_size_that_the_bundle_lacks_is_refused_with_those_that_it_has(tmp_path
     ],
 )
 def test_untold_the_nearest_size_is_taken(sizes: list[Size], width: int, nearest: Size) -> None:
-    assert edge._nearest(sizes, width) == nearest
+    assert edge.nearest(sizes, width) == nearest
 
 
 def test_engines_are_taken_in_order_as_far_as_they_are_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgefer.grid import Found, iou
+from edgefer.boxes import iou
+from edgefer.grid import Found
 
 SAME = 0.5
 """Intersection over union from which two finds are of one face."""

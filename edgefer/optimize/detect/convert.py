@@ -7,13 +7,12 @@ comes out: the model files, and what the trained network finds in the scenes to 
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from edgefer.bundle import Size, size_name
-from edgefer.errors import ExportError
 from edgefer.grid import Found
 from edgefer.optimize import worker
 from edgefer.optimize.convert import METHODS
@@ -63,16 +62,7 @@ def sizes(artifacts: Sequence[Made]) -> list[Size]:
 
 def convert(job: DetectJob, listener: worker.Listener | None = None) -> DetectConverted:
     """Convert in a fresh process; raises ExportError with its exit code and last words when it fails."""
-    try:
-        with tempfile.TemporaryDirectory(prefix="edgefer-export-") as folder:
-            _write(job, Path(folder))
-            worker.run("detect.process", Path(folder), listener)
-            return _read(job, Path(folder))
-    except OSError as error:
-        raise ExportError(
-            f"the conversion cannot use the temporary directory {tempfile.gettempdir()}: {error.strerror or error};"
-            " make room, or name another one in TMPDIR"
-        ) from error
+    return worker.convert("detect.process", partial(_write, job), partial(_read, job), listener)
 
 
 def _write(job: DetectJob, folder: Path) -> None:

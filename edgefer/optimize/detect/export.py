@@ -18,11 +18,12 @@ from edgefer.optimize import worker
 from edgefer.optimize.convert import OWN_METHODS
 from edgefer.optimize.detect import plan, scenes
 from edgefer.optimize.detect.convert import DetectConverted, DetectJob, convert, sizes
-from edgefer.optimize.detect.files import Made, artifacts_of
+from edgefer.optimize.detect.files import Made
 from edgefer.optimize.detect.judge import DetectChoice
 from edgefer.optimize.detect.plan import DetectPlan
 from edgefer.optimize.detect.verify import DetectParity, refusals, verify
 from edgefer.optimize.export import TOOLS, extras
+from edgefer.optimize.stored import artifacts_of
 from edgefer.train.scenes import Scene
 
 
@@ -55,8 +56,8 @@ def export_detector(
     `train` gives the scenes for calibration, `validation` (never the test split) those for the gate. In place, what the
     bundle holds stays; an artifact of that format, precision and size is left alone unless `force`.
 
-    Raises ExportError when the weights are missing, the conversion fails or an artifact is refused;
-    MissingDependencyError when a converter or an engine is not installed; DataError when a picture cannot be read;
+    Raises ExportError when the weights are missing, a picture cannot be read, the conversion fails or an artifact is
+    refused; MissingDependencyError when a converter or an engine is not installed;
     BundleError when the bundle cannot be read or written. The bundle is then what it was.
     """
     listen = listener or (lambda message: None)

@@ -1,4 +1,4 @@
-"""Which way to calibrate a detector's int8 gives most nearly the numbers that float gives."""
+"""With which way to calibrate a detector's int8 finds most nearly what float finds."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 
 from edgefer.average_precision import Picture, measure
 from edgefer.bundle import Size, size_name
-from edgefer.grid import Floats, Found, decode
+from edgefer.grid import Found, decode
 from edgefer.optimize import worker
 from edgefer.optimize.convert import METHODS
 from edgefer.optimize.detect.agree import agree
-from edgefer.optimize.detect.reading import AT_ONCE
+from edgefer.optimize.detect.reading import AT_ONCE, grids
 from edgefer.optimize.detect.scenes import shown
 from edgefer.train.detect.fit import LEAST_FACE, LEAST_SCORE
 from edgefer.train.scenes import Scene
@@ -81,8 +81,3 @@ class LikeFloat:
                 f" average precision {precision:.4f}{', chosen' if method == best else ''}"
             )
         return best
-
-
-def grids(net: Any, pixels: Any) -> Floats:
-    """Return what a keras.Model that takes float32 in [0, 1] gives for pictures uint8 [n, h, w, 1]."""
-    return np.asarray(net(pixels.astype(np.float32) / np.float32(255), training=False), np.float32)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from edgefer.bundle import DetectorBundle, Size, size_name
 from edgefer.errors import ExportError
-from edgefer.manifest import MAX_SIDE
+from edgefer.manifest import MAX_SIDE, SIDE_STEP
 from edgefer.optimize import plan as classifiers
 from edgefer.optimize.convert import FORMATS, METHODS
 from edgefer.optimize.detect.files import Made
@@ -49,24 +49,14 @@ class DetectPlan:
 def check(plan: DetectPlan, bundle: DetectorBundle) -> None:
     """Raise ExportError for a plan that cannot work, MissingDependencyError for a package that it needs."""
     classifiers.check_values(
-        classifiers.Plan(
-            formats=plan.formats,
-            precisions=plan.precisions,
-            methods=plan.methods,
-            own=plan.own,
-            keep_float=plan.keep_float,
-            max_drop=plan.max_drop,
-            calibration=plan.calibration,
-            opset=plan.opset,
-            batch=plan.batch,
-        )
+        classifiers.Plan(**{f.name: getattr(plan, f.name) for f in fields(plan) if f.name != "sizes"})
     )
     if not plan.sizes:
         raise ExportError("nothing to export: name a size, such as --size 320x240")
     for size in plan.sizes:
-        if not all(MIN_SIDE <= side <= MAX_SIDE and side % 8 == 0 for side in size):
+        if not all(MIN_SIDE <= side <= MAX_SIDE and side % SIDE_STEP == 0 for side in size):
             raise ExportError(
-                f"a detector's picture has sides that are multiples of 8, {MIN_SIDE} to {MAX_SIDE}, found"
+                f"a detector's picture has sides that are multiples of {SIDE_STEP}, {MIN_SIDE} to {MAX_SIDE}, found"
                 f" {size_name(size)}"
             )
     if bundle.architecture not in VARIANTS:

@@ -19,8 +19,8 @@ from edgefer.optimize import worker
 from edgefer.optimize.detect import finds, scenes
 from edgefer.optimize.detect.convert import sizes
 from edgefer.optimize.detect.files import Made, file_names
-from edgefer.optimize.detect.judge import DetectChoice, LikeFloat, grids
-from edgefer.optimize.detect.reading import AT_ONCE, read_range
+from edgefer.optimize.detect.judge import DetectChoice, LikeFloat
+from edgefer.optimize.detect.reading import AT_ONCE, grids, read_range
 from edgefer.optimize.making import Maker
 from edgefer.train import network as networks
 from edgefer.train.detect import network

@@ -6,19 +6,19 @@ the 256 steps that all fifteen numbers share: what lies beyond the range that is
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from edgefer.grid import Floats, logit
 from edgefer.optimize.ranges import PERCENTILE
 from edgefer.preprocess import Pixels
 from edgefer.train.detect.fit import LEAST_SCORE
 
 AT_ONCE = 8
 """Pictures in a batch for the trained network."""
-LEAST_LOGIT = math.log(LEAST_SCORE / (1 - LEAST_SCORE))
+LEAST_LOGIT = logit(LEAST_SCORE)
 
 
 def read_range(net: Any, pictures: Pixels) -> tuple[float, float] | None:
@@ -28,9 +28,8 @@ def read_range(net: Any, pictures: Pixels) -> tuple[float, float] | None:
     """
     read: list[npt.NDArray[np.float32]] = []
     for i in range(0, len(pictures), AT_ONCE):
-        unit = pictures[i : i + AT_ONCE].astype(np.float32) / np.float32(255)
-        grid = np.asarray(net(unit, training=False), np.float32)
-        read.append(grid[is_read(grid)].ravel())
+        grid = grids(net, pictures[i : i + AT_ONCE])
+        read.append(grid[grid[..., 0] >= LEAST_LOGIT].ravel())
     values = np.concatenate(read)
     if not len(values):
         return None
@@ -39,6 +38,6 @@ def read_range(net: Any, pictures: Pixels) -> tuple[float, float] | None:
     return min(float(low), LEAST_LOGIT), float(high)
 
 
-def is_read(grid: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
-    """Return of which cells of grids [..., 15] the score counts, [...]."""
-    return np.asarray(grid[..., 0] >= LEAST_LOGIT)
+def grids(net: Any, pixels: Any) -> Floats:
+    """Return what a keras.Model that takes float32 in [0, 1] gives for pictures uint8 [n, h, w, 1]."""
+    return np.asarray(net(pixels.astype(np.float32) / np.float32(255), training=False), np.float32)

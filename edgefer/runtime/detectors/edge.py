@@ -45,7 +45,7 @@ class Look:
     def __init__(self, engine: Engine, size: Size) -> None:
         """Take a network for pictures of `size`, height and width; raises DetectorError when it gives no such grid."""
         self.engine = engine
-        self.size = size
+        self.letterbox = Letterbox(*size)
         shape = self._run(np.zeros((*size, 1), np.uint8)).shape
         if (
             len(shape) != 3
@@ -105,15 +105,14 @@ class Edge:
 
     def find(self, image: Pixels, min_score: float) -> Found:
         """Return all finds of a score, in pixels of `image`, with their own boxes; raises DetectorError as `detect`."""
-        size = self._looks[0].size
-        picture, placed = Letterbox(*size)(image)
-        found = self._looks[0].find(picture, placed, min_score)
+        first = self._looks[0]
+        size = first.letterbox
+        picture, placed = size(image)
+        found = first.find(picture, placed, min_score)
         for look in self._looks[1:]:
-            if size == (2 * look.size[0], 2 * look.size[1]):
-                picture, placed = halved(picture), placed.halved()
-            else:
-                picture, placed = Letterbox(*look.size)(image)
-            size = look.size
+            halves = (size.height, size.width) == (2 * look.letterbox.height, 2 * look.letterbox.width)
+            size = look.letterbox
+            picture, placed = (halved(picture), placed.halved()) if halves else size(image)
             again = look.find(picture, placed, min_score, LEAST_AGAIN)
             if len(again.scores):
                 found = joined(found, again)
@@ -149,7 +148,7 @@ def open_edge(
     name = engine or engines.choose(bundle, ENGINES)[0]
     format = engines.load(name).FORMAT
     sizes = bundle.sizes(format, precision)
-    chosen = _nearest(sizes, usual) if size is None else _of(sizes, size, bundle)
+    chosen = nearest(sizes, usual) if size is None else _of(sizes, size, bundle)
     looks = []
     for each in [s for s in reversed(sizes) if s == chosen or 2 * s[1] <= chosen[1]]:
         opened = engines.open_artifact(bundle, bundle.sized(format, precision, each), name, THREADS)
@@ -165,6 +164,6 @@ def _of(sizes: Sequence[Size], width: int, bundle: DetectorBundle) -> Size:
     raise DetectorError(f"{bundle.path} has no network for pictures {width} pixels wide; it has: {has}")
 
 
-def _nearest(sizes: Sequence[Size], width: int) -> Size:
+def nearest(sizes: Sequence[Size], width: int) -> Size:
     """Return the largest of the sizes, which rise, that is no wider; the smallest where all are."""
     return max((size for size in sizes if size[1] <= width), key=lambda size: size[0] * size[1], default=sizes[0])

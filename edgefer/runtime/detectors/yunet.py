@@ -86,14 +86,21 @@ def open_detector(model: Path | None, continuous: bool) -> FaceDetector:
 
     In videos it looks at smaller pictures. Raises DetectorError when there is no model, or it is no YuNet.
     """
-    side = VIDEO_SIDE if continuous else PICTURE_SIDE
+    return YuNet(*read_model(model), VIDEO_SIDE if continuous else PICTURE_SIDE)
+
+
+def read_model(model: Path | None) -> tuple[bytes, str]:
+    """Return the contents and the path of a model file, or else of the one that `edgefer models pull yunet` fetched.
+
+    Raises DetectorError when there is none, or it is too large.
+    """
     if model is not None:
-        return YuNet(_read(model), str(model), side)
+        return _read(model), str(model)
     known = models.find("yunet")
     contents = models.read(known)
     if contents is None:
         raise DetectorError("detector yunet needs its model: edgefer models pull yunet, or --detector-model FILE")
-    return YuNet(contents, str(models.path(known)), side)
+    return contents, str(models.path(known))
 
 
 def _read(model: Path) -> bytes:

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgefer.average_precision import DRAWS, Detection, measure
 from edgefer.average_precision import Picture as Judged
-from edgefer.average_precision import measure
 from edgefer.errors import TrainError
 from edgefer.grid import Found, decode
 from edgefer.letterbox import Letterbox
@@ -105,7 +105,7 @@ def fit(
     keras.utils.set_random_seed(recipe.seed)
     net = network.build(keras, recipe.arch, recipe.views.height, recipe.views.width)
     large = network.build(keras, recipe.arch, 2 * recipe.views.height, 2 * recipe.views.width, of=net)
-    judged = network.build(keras, recipe.arch, HEIGHT, WIDTH)
+    whole = network.build(keras, recipe.arch, HEIGHT, WIDTH)
     optimizer = _optimizer(keras, recipe)
     optimizer.build(net.trainable_variables)
     for model in (net, large):
@@ -129,8 +129,8 @@ def fit(
         if step % recipe.check_every and step < recipe.steps:
             continue
         averaged = _averaged(net, optimizer, recipe, viewer)
-        judged.set_weights(averaged)
-        reached = average_precision(judged, validation)
+        whole.set_weights(averaged)
+        reached = judge(whole, validation, draws=0).average_precision
         rate, seconds = float(np.asarray(optimizer.learning_rate)), before + time.perf_counter() - start
         report = LookReport(step, float(np.mean(losses)), reached, rate, seconds)
         better = all(reached >= r.average_precision for r in history)
@@ -139,8 +139,8 @@ def fit(
         state.write(kept, run, variables, best, {"history": [asdict(r) for r in history]})
         if on_look:
             on_look(report, better)
-    judged.set_weights(best)
-    return DetectFit(judged, tuple(history), keras.backend.backend(), history[-1].seconds)
+    whole.set_weights(best)
+    return DetectFit(whole, tuple(history), keras.backend.backend(), history[-1].seconds)
 
 
 def _batches(viewer: Viewer, recipe: DetectRecipe, done: int) -> Iterator[tuple[int, tuple[Any, Any]]]:
@@ -181,7 +181,7 @@ def _optimizer(keras: Any, recipe: DetectRecipe) -> Any:
         weight_decay=recipe.weight_decay,
         global_clipnorm=recipe.gradient_clip or None,
         use_ema=momentum > 0,
-        ema_momentum=momentum or 0.99,
+        ema_momentum=momentum,
     )
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return optimizer
@@ -240,13 +240,17 @@ def find(model: Any, pictures: Sequence[Picture], min_score: float = LEAST_SCORE
             yield Found(where.boxes(found.boxes), found.scores, where.points(found.landmarks))
 
 
-def average_precision(model: Any, pictures: Sequence[Picture]) -> float:
-    """Return the average precision at IoU .5 of faces from `LEAST_FACE` pixels at the model's size."""
+def judge(model: Any, pictures: Sequence[Picture], threshold: float = 0.5, draws: int = DRAWS) -> Detection:
+    """Return how well a network finds the faces of pictures, of `LEAST_FACE` pixels and more at its size.
+
+    `threshold` and `draws` are those of `average_precision.measure`.
+    """
     height, width = model.input_shape[1:3]
-    judged, scales = [], []
-    for picture, found in zip(pictures, find(model, pictures), strict=True):
-        labels = picture.labels
-        judged.append(Judged(found.boxes, found.scores, labels.boxes, labels.ignore))
-        high, wide = picture.levels[0].shape
-        scales.append(min(height / high, width / wide))
-    return measure(judged, min_size=LEAST_FACE, scales=scales, draws=0).average_precision
+    found = [judged(picture, each) for picture, each in zip(pictures, find(model, pictures), strict=True)]
+    scales = [min(height / high, width / wide) for high, wide in (picture.levels[0].shape for picture in pictures)]
+    return measure(found, min_size=LEAST_FACE, scales=scales, threshold=threshold, draws=draws)
+
+
+def judged(picture: Picture, found: Found) -> Judged:
+    """Return what was found in a picture beside what is there."""
+    return Judged(found.boxes, found.scores, picture.labels.boxes, picture.labels.ignore)

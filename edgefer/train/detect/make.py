@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from edgefer import __version__
-from edgefer.average_precision import OVERLAP, Detection, Picture, measure
+from edgefer.average_precision import OVERLAP
 from edgefer.bundle import Artifact, DetectorBundle, describe, write_bundle
 from edgefer.errors import TrainError
 from edgefer.matched import counted, overlaps
 from edgefer.train.detect import fit as fitting
-from edgefer.train.detect.fit import LEAST_FACE, DetectFit, LookProgress, StepProgress, find
+from edgefer.train.detect.fit import LEAST_FACE, DetectFit, LookProgress, StepProgress, find, judge, judged
 from edgefer.train.detect.pictures import Picture as Scene
 from edgefer.train.detect.recipe import DetectRecipe
 from edgefer.train.make import HISTORY, check_out, state_file, weights_of
@@ -100,20 +100,8 @@ def choose_threshold(model: Any, train: Sequence[Scene], false_rate: float) -> f
     without = [scene for scene in train if not len(scene.labels.boxes)]
     if not without:
         return USUAL_THRESHOLD
-    judged = [_judged(scene, found) for scene, found in zip(without, find(model, without), strict=True)]
-    false = counted(overlaps(judged, OVERLAP, None), 0, np.inf).scores  # nothing is right where there is no face
+    found = [judged(scene, each) for scene, each in zip(without, find(model, without), strict=True)]
+    false = counted(overlaps(found, OVERLAP, None), 0, np.inf).scores  # nothing is right where there is no face
     steps = np.arange(round(100 * LEAST_THRESHOLD), 100) / 100
     few = (false >= steps[:, None]).sum(axis=1) <= false_rate * len(without)
     return float(steps[few.argmax()] if few.any() else steps[-1])
-
-
-def judge(model: Any, scenes: Sequence[Scene], threshold: float) -> Detection:
-    """Return how well the network finds the faces of scenes, of `LEAST_FACE` pixels and more at its size."""
-    height, width = model.input_shape[1:3]
-    judged = [_judged(scene, found) for scene, found in zip(scenes, find(model, scenes), strict=True)]
-    scales = [min(height / high, width / wide) for high, wide in (scene.levels[0].shape for scene in scenes)]
-    return measure(judged, min_size=LEAST_FACE, scales=scales, threshold=threshold)
-
-
-def _judged(scene: Scene, found: Any) -> Picture:
-    return Picture(found.boxes, found.scores, scene.labels.boxes, scene.labels.ignore)

@@ -15,8 +15,9 @@ import numpy.typing as npt
 
 from edgefer import page
 from edgefer.average_precision import OVERLAP
+from edgefer.boxes import inside, iou
 from edgefer.bundle import DetectorBundle
-from edgefer.matched import INSIDE, overlap
+from edgefer.matched import INSIDE
 from edgefer.preprocess import Pixels
 from edgefer.train import drawing
 from edgefer.train.detect import fit as fitting
@@ -139,12 +140,12 @@ def _wrong(result: DetectFit, scenes: Sequence[Picture], threshold: float) -> tu
         labels = scene.labels
         high, wide = scene.levels[0].shape
         scale = min(fitting.HEIGHT / high, fitting.WIDTH / wide)
-        overlaps = overlap(found.boxes, labels.boxes)
+        overlaps = iou(found.boxes, labels.boxes)
         for box, best in zip(labels.boxes, overlaps.max(axis=0, initial=0), strict=True):
             if best < OVERLAP:
                 missed.append((scale * float(np.sqrt(box[2] * box[3])), _cut(scene, box)))
         beside = overlaps.max(axis=1, initial=0) < BESIDE
-        beside &= overlap(found.boxes, labels.ignore, of_first=True).max(axis=1, initial=0) < INSIDE
+        beside &= inside(found.boxes, labels.ignore).max(axis=1, initial=0) < INSIDE
         for box, score in zip(found.boxes[beside], found.scores[beside], strict=True):
             false.append((float(score), _cut(scene, box)))
     return _first(missed), _first(false)

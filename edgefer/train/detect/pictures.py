@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -14,11 +14,10 @@ import numpy.typing as npt
 from edgefer.errors import DataError
 from edgefer.preprocess import Pixels, read_picture
 from edgefer.train.detect.targets import Labels
-from edgefer.train.scenes import Scene
+from edgefer.train.scenes import Progress, Scene
 
 SMALLEST_LEVEL = 24
 """Pixels of the shorter side: no level is smaller."""
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,10 +46,7 @@ def read_pictures(scenes: Sequence[Scene], most_side: int, progress: Progress | 
 
 
 def _read(scene: Scene, most_side: int) -> Picture:
-    colours = read_picture(scene.path)
-    if colours is None:
-        raise DataError(f"{scene.path} cannot be read as a picture; remove its labels, or get it again")
-    grey = np.asarray(cv2.cvtColor(colours, cv2.COLOR_BGR2GRAY), np.uint8)
+    grey = grey_of(scene)
     scale = min(1.0, most_side / max(grey.shape))
     if scale < 1:
         size = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
@@ -66,4 +62,7 @@ def _read(scene: Scene, most_side: int) -> Picture:
 
 def grey_of(scene: Scene) -> npt.NDArray[np.uint8]:
     """Return a scene's picture, uint8 [h, w] grey, as it is; raises DataError when it cannot be read."""
-    return _read(scene, 1 << 20).levels[0]
+    colours = read_picture(scene.path)
+    if colours is None:
+        raise DataError(f"{scene.path} cannot be read as a picture; remove its labels, or get it again")
+    return np.asarray(cv2.cvtColor(colours, cv2.COLOR_BGR2GRAY), np.uint8)

@@ -16,12 +16,12 @@ import numpy.typing as npt
 
 from edgefer import plugins
 from edgefer.errors import DataError
+from edgefer.grid import LANDMARKS as LANDMARKS
 
 Floats = npt.NDArray[np.float32]
 Progress = Callable[[int, int], None]
 """Called as `progress(done, total)` while something long is read."""
 
-LANDMARKS = 5
 LIMIT = 1e6
 """No coordinate, and no side of a picture, is larger."""
 

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 pytest.importorskip("keras", reason="needs edgefer[train]")
 
+from edgefer.boxes import iou
 from edgefer.bundle import DetectorBundle, open_detector_bundle
 from edgefer.errors import TrainError
-from edgefer.grid import CHANNELS, iou
+from edgefer.grid import CHANNELS
 from edgefer.train import make as classifier_make
 from edgefer.train import scenes
 from edgefer.train.backend import load_keras

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from edgefer.grid import CHANNELS, STRIDE, Found, decode, iou
+from edgefer.boxes import iou
+from edgefer.grid import CHANNELS, STRIDE, Found, decode
 from edgefer.train.detect.targets import (
     BOX,
     CORE,
