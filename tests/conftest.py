@@ -9,11 +9,15 @@ import hypothesis
 import pytest
 
 from edgefer.bundle import Bundle, open_bundle, shipped
+from edgefer.quiet import silence_opencv
 
 # A shell lets what it runs in the background ignore Ctrl-C, and children inherit that; several tests are about it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # nohup lets what it runs ignore that the terminal closes.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+# FFmpeg asks once a process, when the first video opens, which may be a test's own reading back.
+silence_opencv()
 
 # How long an example takes says how busy the machine is.
 hypothesis.settings.register_profile("edgefer", deadline=None)

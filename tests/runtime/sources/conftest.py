@@ -9,7 +9,6 @@ from pathlib import Path
 import cv2
 import pytest
 
-from edgefer.quiet import silence_opencv
 from edgefer.runtime.sources import _capture
 from tests.runtime.sources import servers
 
@@ -39,7 +38,6 @@ def mjpeg() -> Iterator[str]:
 
 
 def write_video(path: Path, count: int = FRAMES) -> None:
-    silence_opencv()  # at the first use of FFmpeg, which this may be
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 10, (320, 240))
     for image in servers.pictures(count):
         writer.write(image)
