@@ -43,7 +43,7 @@ from edgefer.bundle import Bundle, write_bundle
 from edgefer.devices import board
 from edgefer.errors import EdgeferError
 from edgefer.labels import FER2013_LABELS
-from edgefer.optimize.convert import Job, convert
+from edgefer.optimize.convert import Job, Settings, convert
 from edgefer.optimize.stored import Stored, artifacts_of
 from edgefer.preprocess import Preprocess
 from edgefer.quiet import native_chatter_silenced
@@ -274,7 +274,7 @@ def measure(candidate: Candidate, boards: Sequence[str]) -> dict[str, Any]:
         choosing=faces,  # there is nothing to choose between
         verification=faces,
         artifacts=(("tflite", "int8"),),
-        methods=(METHOD,),
+        settings=Settings(methods=(METHOD,)),
     )
     converted = convert(job)
     artifacts, contents = artifacts_of(converted.files)

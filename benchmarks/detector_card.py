@@ -55,8 +55,8 @@ were mixed in. No pre-trained weights.
 {steps:,} steps of {batch} views of {width}×{height} pixels (every fourth: a quarter as many, twice as wide and high);
 {minutes:.0f} minutes on two cores of a server beside other work, {backend}; the weights of step {best:,} were the best
 on validation. The whole recipe stands in `manifest.json`, the course in `history.json`. The threshold, {threshold:g},
-leaves {false_rate:g} false faces a training picture without a face. int8 after training, without fine-tuning; ONNX and
-OpenVINO are translated from the TFLite model.
+is the lowest that leaves no more than {false_rate:g} false faces a training picture without a face at any of the three
+sizes. int8 after training, without fine-tuning; ONNX and OpenVINO are translated from the TFLite model.
 
     edgefer train --task detect --data SCENES --recipe {recipe} --out {recipe}.edgefer
     edgefer export {recipe}.edgefer --int8 --precision int8 --data SCENES

@@ -24,12 +24,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from edgefer import cartoon
 from edgefer.bench.emulator import counts, inside
 from edgefer.bench.emulator.boards import BOARDS
 from edgefer.bench.emulator.root import Machine, prepare, with_packages
 from edgefer.bench.emulator.run import emulator, run_python
 from edgefer.bundle import open_detector_bundle
+from edgefer.cartoon.clip import clip
 from edgefer.runtime.detectors import open_detector
 from edgefer.runtime.detectors.haar import RESCAN
 
@@ -87,7 +87,7 @@ def tell(line: str) -> None:
 def row(machine: Machine, detector: str, video: bool, model: Path | None) -> dict[str, Any]:
     """Return what one detector costs and finds on the board, and finds here."""
     what = f"{detector}{' in video' if video and detector == 'haar' else ''}"
-    picture = next(iter(cartoon.clip(1, SIZE, faces=1)))[0]
+    picture = next(iter(clip(1, SIZE, faces=1)))[0]
     # Of a video, the cascade searches the whole only now and then: a whole turn of it.
     calls = RESCAN if video and detector == "haar" else 1
     task = {"detector": detector, "video": video, "model": model and str(model), "calls": calls, "shape": picture.shape}

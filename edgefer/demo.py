@@ -13,6 +13,7 @@ from edgefer.bench.evaluation import Evaluation
 from edgefer.bench.record import BenchRecord, write_record
 from edgefer.bench.report import write_report
 from edgefer.bundle import Bundle
+from edgefer.cartoon.clip import FPS, clip
 from edgefer.errors import SinkError, TrainError
 from edgefer.labels import FER2013_LABELS
 from edgefer.optimize.export import ExportResult, export
@@ -102,15 +103,15 @@ def play(bundle: Bundle, video: Path, on_frame: Callable[[int, int], None]) -> C
     """Run the pipeline over a drawn clip as over a camera, write the annotated video, count what was right."""
     loaded = open_engine(bundle, "litert", "int8")
     pipeline = Pipeline(loaded.engine, bundle.labels, bundle.preprocess, open_detector(continuous=True), Tracker())
-    clip = _Clip(CLIP_FRAMES)
-    counter = _Counter(clip, on_frame)
+    source = _Clip(CLIP_FRAMES)
+    counter = _Counter(source, on_frame)
     try:
-        summary = run(clip, pipeline, [VideoFile(video, cartoon.FPS), counter])
+        summary = run(source, pipeline, [VideoFile(video, FPS), counter])
     finally:
         loaded.engine.close()
     for name, reason in summary.sink_failures.items():
         raise SinkError(f"{name}: {reason}")
-    return ClipResult(summary, clip.drawn, counter.right)
+    return ClipResult(summary, source.drawn, counter.right)
 
 
 class _Clip:
@@ -118,7 +119,7 @@ class _Clip:
 
     live = False
     skipped = 0
-    fps: float | None = cartoon.FPS
+    fps: float | None = FPS
 
     def __init__(self, frames: int) -> None:
         self.frames = frames
@@ -132,10 +133,10 @@ class _Clip:
         pass
 
     def __iter__(self) -> Iterator[Frame]:
-        for index, (image, emotions) in enumerate(cartoon.clip(self.frames, seed=11)):
+        for index, (image, emotions) in enumerate(clip(self.frames, seed=11)):
             self.drawn += len(emotions)
             self.emotions = list(emotions)
-            yield Frame(index, index / cartoon.FPS, image)
+            yield Frame(index, index / FPS, image)
 
 
 class _Counter(Sink):
@@ -144,9 +145,9 @@ class _Counter(Sink):
     name = "counter"
     main_thread = True
 
-    def __init__(self, clip: _Clip, on_frame: Callable[[int, int], None]) -> None:
+    def __init__(self, source: _Clip, on_frame: Callable[[int, int], None]) -> None:
         self.right = 0
-        self._clip = clip
+        self._clip = source
         self._on_frame = on_frame
 
     def write(self, frame: Frame, result: FrameResult) -> None:

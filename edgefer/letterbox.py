@@ -9,6 +9,10 @@ import numpy.typing as npt
 
 METHOD = "grey-letterbox-v1"
 """Names this code, so that a bundle can tell that it was made with it."""
+SIZES = ((120, 160), (240, 320), (480, 640))
+"""Heights and widths of the pictures that faces are looked for in, unless other ones are asked for."""
+LEAST_AGAIN = 24.0
+"""Pixels of the picture that is looked at again, smaller: side, square root of the area, of the least face there."""
 FILL = 114
 """Grey level beside and below the picture."""
 AREA_BELOW = 0.5

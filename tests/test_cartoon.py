@@ -5,6 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgefer import cartoon
+from edgefer.cartoon.clip import clip
+from edgefer.cartoon.look import expression_of, random_look, varied
+from edgefer.cartoon.paint import head_outline
 from edgefer.labels import FER2013_LABELS
 from edgefer.preprocess import Preprocess
 from edgefer.runtime.detectors import open_detector
@@ -53,7 +56,7 @@ def test_emotions_can_be_told_apart_by_a_linear_classifier() -> None:
 def test_the_detector_finds_the_drawn_heads_in_every_emotion() -> None:
     detector = open_detector("haar")
     shown, found, extra = dict.fromkeys(FER2013_LABELS, 0), dict.fromkeys(FER2013_LABELS, 0), 0
-    for index, (image, emotions) in enumerate(cartoon.clip(350, size=(320, 360), faces=1, seed=0)):
+    for index, (image, emotions) in enumerate(clip(350, size=(320, 360), faces=1, seed=0)):
         if index % 10:
             continue
         boxes = [face.box for face in detector.detect(image)]
@@ -69,7 +72,7 @@ def test_the_detector_finds_the_drawn_heads_in_every_emotion() -> None:
 
 def test_a_face_cut_out_of_the_clip_looks_like_a_drawn_face() -> None:
     detector, preprocess = open_detector("haar"), Preprocess()
-    image, _ = next(cartoon.clip(1, seed=3))
+    image, _ = next(clip(1, seed=3))
     mean = np.mean([cartoon.draw_face("neutral", np.random.default_rng(k)) for k in range(60)], axis=0)
     faces = detector.detect(image)
     assert faces
@@ -79,7 +82,7 @@ def test_a_face_cut_out_of_the_clip_looks_like_a_drawn_face() -> None:
 
 
 def test_clips_are_seeded_and_keep_their_size() -> None:
-    clips = [list(cartoon.clip(3, size=(320, 240), faces=1, seed=seed)) for seed in (1, 1, 2)]
+    clips = [list(clip(3, size=(320, 240), faces=1, seed=seed)) for seed in (1, 1, 2)]
     assert [image.shape for image, _ in clips[0]] == [(240, 320, 3)] * 3
     np.testing.assert_array_equal(clips[0][2][0], clips[1][2][0])
     assert (clips[0][2][0] != clips[2][2][0]).any()
@@ -89,7 +92,7 @@ def test_clips_are_seeded_and_keep_their_size() -> None:
 @pytest.mark.parametrize("arguments", [{"faces": 0}, {"faces": 5}, {"size": (60, 40)}, {"frames": -1}])
 def test_impossible_clips_are_refused(arguments: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="a clip"):
-        next(cartoon.clip(**{"frames": 1, **arguments}))  # type: ignore[arg-type]
+        next(clip(**{"frames": 1, **arguments}))  # type: ignore[arg-type]
 
 
 @given(st.sampled_from(FER2013_LABELS), st.integers(0, 10_000), st.floats(12, 160))
@@ -113,13 +116,13 @@ def test_a_head_to_be_put_into_a_picture(emotion: str, seed: int, side: float) -
 def test_the_box_of_a_head_holds_the_face(seed: int, side: float) -> None:
     _, _, (x, y, w, h) = cartoon.head("neutral", np.random.default_rng(seed), side)
     rng = np.random.default_rng(seed)
-    look = cartoon._random_look(rng)
-    cartoon._vary(cartoon._expression("neutral"), rng)
+    look = random_look(rng)
+    varied(expression_of("neutral"), rng)
     angle, scale = np.deg2rad(rng.normal(0, 6)), w / (2 * look.width)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    outline = cartoon._head_outline(look)
+    outline = head_outline(look)
     outline = outline[outline[:, 1] > -0.9]  # the skin below the hair
-    middle = (x + w / 2, y + cartoon._BROW * scale)
+    middle = (x + w / 2, y + cartoon.BROW * scale)
     drawn = middle + scale * outline @ turn.T
     low, high = drawn.min(axis=0), drawn.max(axis=0)
     slack = 0.04 * side + side * abs(np.sin(angle)) * 0.8  # the box does not turn with the head

@@ -11,10 +11,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from edgefer.bundle import shipped
+from edgefer.commands._shared import refuse
 
 MEDIA = Path(__file__).parents[2] / "shared" / "data" / "media"
 HEAVY = ("tensorflow", "keras", "torch", "matplotlib", "jax")
@@ -52,6 +55,29 @@ def test_help_and_version() -> None:
         assert any(line.startswith(f"edgefer {command}") for line in lines), "an example is missing"
         assert "\\b" not in page.stdout
     assert edgefer("--version").stdout.startswith("edgefer, version ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "refused"),
+    [
+        ([], ""),
+        (["--seed", "0"], "--seed"),
+        (["--all"], "--all"),
+        (["--other"], ""),
+        (["--seed", "1", "--all"], "--all"),
+    ],
+)
+def test_options_are_refused_when_they_are_given_whatever_their_value(arguments: list[str], refused: str) -> None:
+    @click.command()
+    @click.option("--all", "everything", is_flag=True)
+    @click.option("--seed", default=0)
+    @click.option("--other", is_flag=True)
+    def command(**_: object) -> None:
+        refuse(("seed", "everything"), "is not for this")
+
+    done = CliRunner().invoke(command, arguments)
+    assert done.exit_code == (2 if refused else 0)
+    assert not refused or f"Error: {refused} is not for this; leave it out" in done.output
 
 
 def test_called_wrongly() -> None:

@@ -28,7 +28,7 @@ from pathlib import Path
 
 import cv2
 
-from edgefer import cartoon
+from edgefer.cartoon.clip import clip
 
 CAMERA = Path(__file__).parents[2] / "tests/runtime/mjpeg_camera.py"
 
@@ -122,12 +122,12 @@ def free_port() -> int:
 
 def from_file(frames: int, folder: Path) -> dict[str, object]:
     """Run over a drawn clip that is shown again and again."""
-    clip = folder / "clip.mp4"
-    video = cv2.VideoWriter(str(clip), cv2.VideoWriter.fourcc(*"mp4v"), 25, (320, 180))
-    for image, _ in cartoon.clip(200, (320, 180), faces=1, seed=5):
+    path = folder / "clip.mp4"
+    video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25, (320, 180))
+    for image, _ in clip(200, (320, 180), faces=1, seed=5):
         video.write(image)
     video.release()
-    return Run(f"loop:{clip}", frames, folder).figures("looped file")
+    return Run(f"loop:{path}", frames, folder).figures("looped file")
 
 
 def from_camera(frames: int, kills: int, folder: Path) -> dict[str, object]:

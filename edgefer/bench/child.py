@@ -28,12 +28,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgefer import cartoon
 from edgefer.bench.latency import Plan, time_runs
 from edgefer.bench.opened import open_one
 from edgefer.bench.steady import run_steadily
 from edgefer.bench.subjects import Pixels, Subject
 from edgefer.bundle import Bundle, DetectorBundle, Size, open_stored
+from edgefer.cartoon.clip import FPS
 from edgefer.runtime.detectors import DEFAULT, open_detector
 from edgefer.runtime.detectors.edge import Edge, open_edge
 from edgefer.runtime.engines import LoadedEngine, load, passed_over
@@ -190,4 +190,4 @@ class _Frames:
 
 def _endless(images: Pixels) -> Iterator[Frame]:
     for index in itertools.count():
-        yield Frame(index, index / cartoon.FPS, images[index % len(images)])
+        yield Frame(index, index / FPS, images[index % len(images)])

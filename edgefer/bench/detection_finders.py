@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -116,32 +115,20 @@ class YuNetFinder(Finder):
         contents, path = yunet.read_model(model)
         name = Path(path).name
         self.runtime = yunet.YuNet(contents, path, size)
-        self._all = _YuNet(contents, name, size, LEAST)
+        self._all = yunet.YuNet(contents, path, size, LEAST)
         self.model = _model(name, contents)
 
     def find(self, image: Pixels) -> tuple[Finds, Finds]:
         """Return all finds, and those from the runtime's threshold on."""
         small = scaled(image, self.size)
-        rows = self._all.rows(small)
+        rows = self._all.find(small).astype(np.float32)
         return _from(_back(rows[:, :4], small, image), rows[:, 14], self.threshold)
-
-
-class _YuNet(yunet.YuNet):
-    """Gives its own boxes."""
-
-    def rows(self, image: Pixels) -> Floats:
-        """Return what the network finds in a picture as it is: boxes, five points, scores; float32 [k, 15]."""
-        self._net.setInputSize((image.shape[1], image.shape[0]))
-        found: Any = self._net.detect(image)[1]
-        rows = np.asarray(np.empty((0, 15)) if found is None else found, np.float32)
-        return rows[np.isfinite(rows).all(axis=1)]
 
 
 class HaarFinder(Finder):
     """The cascade on pictures that are brought to a size, smaller ones too.
 
-    OpenCV gives a weight for each find: how far beyond the threshold of its last stage it got. That puts finds in
-    order; what the runtime takes for faces is what has enough neighbours.
+    Weights put finds in order; what the runtime takes for faces is what has enough neighbours.
     """
 
     name = "haar"
@@ -153,8 +140,7 @@ class HaarFinder(Finder):
         """Open the cascade; raises DetectorError when this OpenCV has none."""
         self.size = size
         self._search = replace(haar.PICTURES, max_side=size)
-        self._all = _Haar(self._search)
-        self.runtime = self._all
+        self.runtime = self._haar = haar.Haar(self._search)
         folder = Path(getattr(cv2, "data", cv2).haarcascades)
         self.model = _model(haar.CASCADE, (folder / haar.CASCADE).read_bytes())
 
@@ -165,24 +151,10 @@ class HaarFinder(Finder):
     def find(self, image: Pixels) -> tuple[Finds, Finds]:
         """Return all finds, and those that the runtime takes for faces, which have no score."""
         small = scaled(image, self.size)
-        boxes, weights = self._all.weighted(small)
-        faces = [face.box for face in self._all.detect(small)]
+        boxes, weights = self._haar.find(small, HAAR_LEAST)
+        faces = [face.box for face in self._haar.detect(small)]
         sure = np.array([(b.x, b.y, b.width, b.height) for b in faces], np.float32).reshape(-1, 4)
         return (_back(boxes, small, image), weights), (_back(sure, small, image), np.ones(len(sure), np.float32))
-
-
-class _Haar(haar.Haar):
-    """Gives weights, too."""
-
-    def weighted(self, image: Pixels) -> Finds:
-        """Return boxes and weights in a picture that is not scaled."""
-        grey, _ = haar._grey(image, 1.0)
-        search = self._search
-        smallest = max(haar.WINDOW, round(min(grey.shape) * search.min_face))
-        boxes, _, weights = self._cascade.detectMultiScale3(
-            grey, search.step, HAAR_LEAST, minSize=(smallest, smallest), outputRejectLevels=True
-        )
-        return np.array(boxes, np.float32).reshape(-1, 4), np.array(weights, np.float32).reshape(-1)
 
 
 def fitted(boxes: Floats, fit: tuple[float, float]) -> Floats:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from edgefer import cartoon
 from edgefer.bundle import PRECISIONS, Bundle, DetectorBundle, Size, size_name
+from edgefer.cartoon.clip import clip
 from edgefer.errors import EngineError
 from edgefer.letterbox import Letterbox
 from edgefer.runtime import engines as runtimes
@@ -130,7 +131,7 @@ def letterboxed(pictures: Iterable[Pixels], size: Size) -> Pixels:
 def drawn_frames(faces: int, frames: int = FRAMES, seed: int = 0) -> Pixels:
     """Return drawn frames uint8 BGR [n, h, w, 3] of `SIZE`; with 0 faces, an empty room with changing grain."""
     if faces:
-        return np.stack([image for image, _ in cartoon.clip(frames, SIZE, faces=faces, seed=seed)])
+        return np.stack([image for image, _ in clip(frames, SIZE, faces=faces, seed=seed)])
     width, height = SIZE
     rng = np.random.default_rng(seed)
     wall = np.linspace(210, 140, height)[:, None, None] - 18 * np.linspace(-1, 1, width)[None, :, None] ** 2

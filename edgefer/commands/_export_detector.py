@@ -1,12 +1,10 @@
-"""`edgefer export` of a face detector: what differs from a classifier's, which options it takes and what is shown."""
+"""`edgefer export` of a face detector: what differs from a classifier's, and what is shown."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import click
 
 from edgefer.commands._shared import bar, print_json, print_table, say, step
 
@@ -16,51 +14,14 @@ if TYPE_CHECKING:
     from edgefer.optimize.detect.plan import DetectPlan
 
 
-def plan_of(
-    bundle: DetectorBundle,
-    formats: tuple[str, ...],
-    precisions: tuple[str, ...],
-    sizes: tuple[str, ...],
-    given: Mapping[str, Any],
-    *,
-    calibrate: str,
-    quantizer: str,
-    keep_float: tuple[str, ...],
-    max_drop: float,
-    calibration: int,
-    opset: int,
-    batch: int | None,
-    settings: tuple[str, ...],
-    **tunings: Any,
-) -> DetectPlan:
-    """Return the plan that the options make.
+def plan_of(sizes: tuple[str, ...], **shared: Any) -> DetectPlan:
+    """Return the plan for pictures of these sizes, or of the usual ones; `shared` are the fields that any plan has.
 
-    Raises UsageError for the first option given that a detector's export does not have, ExportError for a size.
+    Raises ExportError for a size that is none.
     """
-    from edgefer.optimize.convert import METHODS
-    from edgefer.optimize.detect import plan
+    from edgefer.optimize.detect.plan import DetectPlan, parse_size
 
-    for name, value in {
-        **{f"--{name}": amount for name, amount in tunings.items()},
-        "--set": settings,
-        **given,
-    }.items():
-        if value:
-            raise click.UsageError(
-                f"{bundle.path} is a face detector, and {name} is for models that name expressions; leave it out"
-            )
-    return plan.DetectPlan(
-        formats=formats,
-        precisions=precisions,
-        sizes=tuple(dict.fromkeys(plan.parse_size(size) for size in sizes)) or plan.SIZES,
-        methods=METHODS if calibrate == "auto" else (calibrate,),
-        own=quantizer == "own",
-        keep_float=keep_float,
-        max_drop=max_drop,
-        calibration=calibration,
-        opset=opset,
-        batch=batch,
-    )
+    return DetectPlan(sizes=tuple(dict.fromkeys(map(parse_size, sizes))) or DetectPlan.sizes, **shared)
 
 
 def run(

@@ -7,11 +7,12 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from edgefer.errors import EngineError
 
@@ -33,6 +34,15 @@ precision_option = click.option(
     help="[default: what the device prefers, if the bundle has it]",
 )
 json_flag = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output, nothing else.")
+
+
+def refuse(parameters: Collection[str], why: str) -> None:
+    """Raise UsageError for the first option on the command line that is one of these parameters of the command."""
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        if name in parameters and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{parameter.opts[0]} {why}; leave it out")
 
 
 def say(message: str) -> None:

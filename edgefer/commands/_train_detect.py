@@ -50,7 +50,7 @@ def train_detector(
     from edgefer.train import scenes
     from edgefer.train.backend import load_keras
     from edgefer.train.detect import make, pictures
-    from edgefer.train.make import check_out
+    from edgefer.train.unfinished import check_out
 
     given = {"arch": arch, "steps": steps, "batch": batch, "learning_rate": learning_rate, "seed": seed}
     chosen = _recipe(recipe, given, settings)
@@ -72,9 +72,16 @@ def train_detector(
         f" {chosen.steps:,} steps of {chosen.batch} views"
     )
     show = Looks(chosen.steps)
-    with interruptible(show):
+    with interruptible(show), bar("Choosing the threshold") as progress:
         bundle, result = make.train_detector(
-            seen, judged, chosen, out, resume=resume, on_step=show.step, on_look=show.look
+            seen,
+            judged,
+            chosen,
+            out,
+            resume=resume,
+            on_step=show.step,
+            on_look=show.look,
+            on_threshold=progress,
         )
     figures = next(iter(bundle.metrics.values()))
     low, high = figures["ci95"]

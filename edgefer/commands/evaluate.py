@@ -6,7 +6,6 @@ With `--task detect` it is about finding faces: see `_evaluate_detect`.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +24,7 @@ from edgefer.commands._shared import (
     precision_option,
     print_json,
     profile_for,
+    refuse,
     say,
 )
 
@@ -144,20 +144,12 @@ def command(
     from edgefer.bundle import open_bundle
 
     if task == "detect":
-        others: dict[str, object] = {
-            "--all": everything,
-            "--votes": votes,
-            "--robustness": robust,
-            "--faces": faces,
-            "--seed": seed,
-        }
-        refuse({**others, "--png": png}, "is not for --task detect")
+        refuse(("everything", "votes", "robust", "faces", "seed", "png"), "is not for --task detect")
         _evaluate_detect.run(
             bundle, data, split, device, engine, precision, detectors, detector_model, sizes, clips, as_json
         )
         return
-    mine = {"--detector": detectors, "--detector-model": detector_model, "--size": sizes, "--clip": clips}
-    refuse(mine, "is for --task detect")
+    refuse(("detectors", "detector_model", "sizes", "clips"), "is for --task detect")
     if not robust and (faces is not None or seed is not None):
         raise click.UsageError("--faces and --seed say which pictures are spoilt, and how; add --robustness")
     if everything and png:
@@ -189,13 +181,6 @@ def command(
         click.echo(evaluation_text.as_text(found[0]))
     if png:  # after the figures, which are not lost when it cannot be written
         draw(found[0], png)
-
-
-def refuse(options: Mapping[str, object], why: str) -> None:
-    """Raise UsageError for the first option that was given."""
-    for name, value in options.items():
-        if value is not None and value is not False and value != ():
-            raise click.UsageError(f"{name} {why}; leave it out")
 
 
 def draw(evaluation: Evaluation, png: Path) -> None:

@@ -9,13 +9,16 @@ import click
 
 from edgefer.commands import _export_detector
 from edgefer.commands._export_talk import Talk
-from edgefer.commands._shared import bar, bundle_argument, json_flag, print_json, print_table, say, step
+from edgefer.commands._shared import bar, bundle_argument, json_flag, print_json, print_table, refuse, say, step
 
 if TYPE_CHECKING:
     from edgefer.optimize.export import ExportResult
+    from edgefer.optimize.tune import Tuning
 
 FORMATS = ["tflite", "onnx", "openvino"]
 PRECISIONS = ["fp32", "fp16", "dynamic", "int8"]
+TUNING = ("qat", "narrow", "prune", "cluster", "settings")
+"""Parameters that are about fine-tuning."""
 
 
 @click.command()
@@ -156,21 +159,23 @@ def command(
     """
     from edgefer.bundle import DEFAULT, DetectorBundle, open_bundle, open_stored
     from edgefer.optimize.export import export
+    from edgefer.optimize.plan import Plan
     from edgefer.train import data as datasets
     from edgefer.train.data import prepare
 
+    tuning = {name: chosen.pop(name) for name in TUNING}
     opened = open_stored(bundle or DEFAULT)
     if out is None and opened.path != bundle:
         raise click.UsageError("exporting a bundle that ships needs --out: the package itself is not changed")
     if isinstance(opened, DetectorBundle):
-        given = {"--drop-rows": drop_rows, "--teacher": teacher, "--resume": resume}
-        made = (_formats(formats), _precisions(precisions, int8, False), sizes)
-        plan = _export_detector.plan_of(opened, *made, given, **chosen)
+        why = f"is for models that name expressions, and {opened.path} is a face detector"
+        refuse((*TUNING, "drop_rows", "teacher", "resume"), why)
+        plan = _export_detector.plan_of(sizes, **_fields(formats, precisions, int8, **chosen))
         _export_detector.run(opened, data, plan, out=out, force=force, as_json=as_json, listener=Talk())
         return
-    if sizes:
-        raise click.UsageError(f"--size is for face detectors, and {opened.path} is none; leave it out")
-    wanted = _plan(formats, precisions, int8, **chosen)
+    refuse(("sizes",), f"is for face detectors, and {opened.path} is none")
+    tunings = _tunings(**tuning)
+    wanted = Plan(tunings=tunings, **_fields(formats, precisions, int8, qat=tuning["qat"], **chosen))
     taught = open_bundle(teacher) if teacher else None
     with bar("Reading faces") as progress:
         splits = datasets.read(data, progress)
@@ -203,38 +208,35 @@ def command(
         _show(result)
 
 
-def _plan(
+def _fields(
     formats: tuple[str, ...],
     precisions: tuple[str, ...],
     int8: bool,
     *,
-    qat: bool,
-    settings: tuple[str, ...],
+    qat: bool = False,
     calibrate: str,
     quantizer: str,
-    keep_float: tuple[str, ...],
-    **chosen: Any,
-) -> Any:
-    """Return the plan that the options make."""
+    **same: Any,
+) -> dict[str, Any]:
+    """Return the fields that plans for models of both kinds have; the options `same` are called as their fields are."""
     from edgefer.optimize.convert import METHODS
-    from edgefer.optimize.plan import Plan, tunings
+
+    return {
+        "formats": tuple(f for f in FORMATS if f in (formats or FORMATS)),
+        "precisions": _precisions(precisions, int8, qat),
+        "methods": METHODS if calibrate == "auto" else (calibrate,),
+        "own": quantizer == "own",
+        **same,
+    }
+
+
+def _tunings(*, qat: bool, settings: tuple[str, ...], **amounts: float | None) -> tuple[Tuning, ...]:
+    """Return the stages of fine-tuning that are asked for."""
+    from edgefer.optimize.plan import tunings
     from edgefer.train.recipe import parse_setting
 
-    amounts = {name: chosen.pop(name) for name in ("narrow", "prune", "cluster")}
     asked = {name: amount for name, amount in amounts.items() if amount is not None} | ({"qat": 0.0} if qat else {})
-    return Plan(
-        formats=_formats(formats),
-        precisions=_precisions(precisions, int8, qat),
-        tunings=tunings(asked, [parse_setting(text) for text in settings]),
-        methods=METHODS if calibrate == "auto" else (calibrate,),
-        own=quantizer == "own",
-        keep_float=keep_float,
-        **chosen,
-    )
-
-
-def _formats(chosen: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(f for f in FORMATS if f in (chosen or FORMATS))
+    return tunings(asked, [parse_setting(text) for text in settings])
 
 
 def _precisions(chosen: tuple[str, ...], int8: bool, qat: bool) -> tuple[str, ...]:

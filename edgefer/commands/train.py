@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgefer.commands._epochs import Epochs, interruptible
-from edgefer.commands._shared import bar, json_flag, print_json, print_table, say
+from edgefer.commands._shared import bar, json_flag, print_json, print_table, refuse, say
 
 if TYPE_CHECKING:
     from edgefer.bundle import Bundle
@@ -79,7 +79,7 @@ def command(task: str, list_them: bool, compare: bool, runs: tuple[Path, ...], a
       edgefer train --task detect --data wider/ --out finder.edgefer
     """
     if task == "detect":
-        _detect(list_them, compare, runs, as_json, options)
+        _detect(list_them, runs, as_json, options)
     elif list_them:
         _list(as_json)
     elif compare:
@@ -95,18 +95,13 @@ def command(task: str, list_them: bool, compare: bool, runs: tuple[Path, ...], a
         _train(as_json=as_json, **options)
 
 
-def _detect(list_them: bool, compare: bool, runs: tuple[Path, ...], as_json: bool, options: dict[str, Any]) -> None:
+def _detect(list_them: bool, runs: tuple[Path, ...], as_json: bool, options: dict[str, Any]) -> None:
     from edgefer.commands import _train_detect
 
     if list_them:
         _train_detect.list_detectors(as_json)
         return
-    other = [
-        name for name, value in options.items() if value not in (None, (), False) and name not in _train_detect.TAKES
-    ]
-    if compare or other:
-        name = "compare" if compare else "teacher" if other[0] == "teachers" else other[0].replace("_", "-")
-        raise click.UsageError(f"--{name} is not for --task detect")
+    refuse({"compare", *options}.difference(_train_detect.TAKES), "is not for --task detect")
     if runs:
         raise click.UsageError(f"unexpected argument {str(runs[0])!r}")
     for name in ("data", "out"):
@@ -240,7 +235,7 @@ def _numbered(out: Path, seed: int) -> Path:
 
 
 def _begun(out: Path) -> bool:
-    from edgefer.train.make import state_file
+    from edgefer.train.unfinished import state_file
 
     return state_file(out).exists()
 
@@ -255,9 +250,10 @@ def _one(
     from edgefer.train import distribute, make
     from edgefer.train.architectures import facts
     from edgefer.train.backend import load_keras
+    from edgefer.train.unfinished import check_out
 
     train, validation = prepared.train, prepared.validation
-    make.check_out(out, resume)
+    check_out(out, resume)
     if facts()[recipe.arch].trainer == "sklearn":
         return _svm(prepared, recipe, out, data)
     load_keras()

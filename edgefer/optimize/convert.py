@@ -8,18 +8,22 @@ were made from say of the faces, and how the ways to calibrate compare.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
+from edgefer.bundle import size_name
 from edgefer.optimize import exporters, worker
 from edgefer.optimize.stored import Pictures, Probabilities, Stored, write_stored
 from edgefer.train import network_file
 from edgefer.train.network import Network
 
+Key = TypeVar("Key", bound="tuple[Any, ...]")
+"""What an artifact is known by: (format, precision), of a detector (format, precision, size)."""
 Ranges = Mapping[str, tuple[float, float]]
 
 FORMATS = ("tflite", "onnx", "openvino")
@@ -36,6 +40,21 @@ OWN_METHODS = {
 """What the quantiser of each format knows."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How a network of either kind is converted."""
+
+    methods: tuple[str, ...] = METHODS
+    """Ways to calibrate int8 after training, to choose from."""
+    own: bool = False
+    """int8 by each format's own quantiser instead of one for all."""
+    keep_float: tuple[str, ...] = ()
+    """Layers that int8 leaves in float."""
+    opset: int = 17
+    batch: int | None = None
+    """Pictures in a batch for ONNX and OpenVINO; None = any number."""
+
+
 @dataclass(frozen=True)
 class Job:
     """What to convert."""
@@ -49,18 +68,12 @@ class Job:
     verification: Pictures
     artifacts: tuple[tuple[str, str], ...]
     """(format, precision) each."""
-    methods: tuple[str, ...] = METHODS
-    """To choose from, for int8."""
+    settings: Settings = Settings()
     tuned: Network | None = None
     """What came of `narrow`, `prune` and `cluster`: artifacts are made from it instead of the stored network."""
     int8: Network | None = None
     """What came of quantization-aware training, with its `ranges`."""
     ranges: Ranges | None = None
-    own: bool = False
-    """int8 by each format's own quantiser."""
-    keep_float: tuple[str, ...] = ()
-    opset: int = 17
-    batch: int | None = None
 
 
 @dataclass(frozen=True)
@@ -99,9 +112,23 @@ class Converted:
     parameters: int
 
 
-def file_names(name: str, format: str, precision: str) -> list[str]:
-    """Return the names of an artifact's files, the main one first."""
-    return [f"{name}.{precision}{suffix}" for suffix in exporters.load(format).SUFFIXES]
+def file_names(name: str, made: tuple[Any, ...]) -> list[str]:
+    """Return the names of an artifact's files, the main one first; `made` is what it is known by."""
+    format, precision, *sizes = made
+    stem = ".".join([name, *map(size_name, sizes), precision])
+    return [f"{stem}{suffix}" for suffix in exporters.load(format).SUFFIXES]
+
+
+def write_job(folder: Path, name: str, artifacts: Sequence[Key], settings: Settings, **more: Any) -> None:
+    """Write `job.json`, which the process of either kind reads; raises OSError."""
+    plain = {field.name: getattr(settings, field.name) for field in fields(Settings)}
+    job = {"name": name, "artifacts": artifacts, **plain, **more}
+    (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
+
+
+def read_files(out: Path, name: str, artifacts: Iterable[Key]) -> dict[Key, dict[str, bytes]]:
+    """Return what a process made: artifact → file name → contents, the main file first; raises OSError."""
+    return {made: {file: (out / file).read_bytes() for file in file_names(name, made)} for made in artifacts}
 
 
 def convert(job: Job, listener: worker.Listener | None = None) -> Converted:
@@ -116,19 +143,14 @@ def _write(job: Job, folder: Path) -> None:
     for name, network in (("tuned", job.tuned), ("int8", job.int8)):
         if network is not None:
             network_file.save(folder / f"{name}.npz", network)
-    plain = ("name", "artifacts", "methods", "ranges", "own", "keep_float", "opset", "batch")
-    (folder / "job.json").write_text(json.dumps({n: getattr(job, n) for n in plain}), encoding="utf-8")
+    write_job(folder, job.name, job.artifacts, job.settings, ranges=job.ranges)
 
 
 def _read(job: Job, folder: Path) -> Converted:
     out = folder / "out"
-    files = {
-        (format, precision): {name: (out / name).read_bytes() for name in file_names(job.name, format, precision)}
-        for format, precision in job.artifacts
-    }
     told = json.loads((out / "told.json").read_text(encoding="utf-8"))
     return Converted(
-        files=files,
+        files=read_files(out, job.name, job.artifacts),
         trained=np.load(out / "trained.npy", allow_pickle=False),
         tuned=np.load(out / "tuned.npy", allow_pickle=False),
         int8=np.load(out / "int8.npy", allow_pickle=False),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +12,6 @@ import numpy as np
 
 from edgefer.errors import TrainError
 from edgefer.optimize import worker
-from edgefer.optimize.convert import file_names
 from edgefer.optimize.judging import LikeFloat
 from edgefer.optimize.making import Maker
 from edgefer.optimize.stored import probabilities, stored_net
@@ -48,12 +46,8 @@ def main(arguments: Sequence[str]) -> None:
         maker = Maker(net, network, why, int8, job, faces["calibration"], judge)
         out = folder / "out"
         out.mkdir()
-        for format, precision in job["artifacts"]:
-            worker.tell(say=f"converting to {format} {precision}")
-            with tempfile.TemporaryDirectory(dir=folder) as scratch:
-                contents = maker.make(format, precision, Path(scratch))
-            for name, data in zip(file_names(job["name"], format, precision), contents, strict=True):
-                (out / name).write_bytes(data)
+        for made in job["artifacts"]:
+            maker.write(made, folder)
         worker.tell(say="asking the trained network")
         verification = faces["verification"]
         np.save(out / "trained.npy", probabilities(stored, verification))

@@ -6,21 +6,19 @@ Nothing is written to a bundle before every artifact has run in its real engine 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgefer import __version__, plugins
-from edgefer import bundle as bundles
-from edgefer.bundle import MANIFEST, Artifact, Bundle, describe, write_bundle
-from edgefer.errors import BundleError, ExportError
+from edgefer.bundle import Bundle, write_bundle
+from edgefer.errors import ExportError
 from edgefer.metrics import agree, measure
-from edgefer.optimize import exporters, layers, plan, stages, worker
+from edgefer.optimize import exporters, layers, plan, rewrite, stages, worker
 from edgefer.optimize.calibrate import calibration_faces, choosing_faces
-from edgefer.optimize.convert import OWN_METHODS, Choice, Converted, Job, convert
+from edgefer.optimize.convert import Choice, Converted, Job, convert
 from edgefer.optimize.plan import Plan
 from edgefer.optimize.stages import Outcome, Step
 from edgefer.optimize.stored import Stored, artifacts_of
@@ -33,8 +31,6 @@ from edgefer.train.recipe import of_bundle
 from edgefer.train.step import targets_of
 from edgefer.train.temperature import fit_temperature
 
-TOOLS = ("tensorflow", "tensorflow-model-optimization", "onnx", "tf2onnx", "nncf", "openvino", "onnxruntime",
-         "ai-edge-litert")  # fmt: skip
 LAYER_FACES = 48
 """Faces that a refused int8 model is looked at with, layer by layer."""
 
@@ -81,17 +77,12 @@ def export(
     """
     listen = listener or (lambda message: None)
     plan.check(wanted, bundle)
-    if out is not None and out.exists():
-        raise BundleError(f"{out} exists; choose another name or remove it")
     if out is None and set(wanted.stages) - {"qat"}:
         raise ExportError(
             f"{', '.join(s for s in wanted.stages if s != 'qat')} changes the trained weights; write a new bundle with"
             " --out, so that they are not lost"
         )
-    found = {(a.format, a.precision): a.path for a in bundle.artifacts}
-    there = set(found) if out is None and not force else set()
-    missing = tuple(pair for pair in wanted.artifacts if pair not in there)
-    skipped = tuple(found[pair] for pair in wanted.artifacts if pair in there)
+    missing, skipped = rewrite.divided(bundle, wanted.artifacts, out, force)
     if not missing:
         return ExportResult(bundle, (), skipped=skipped)
     if "qat" in wanted.stages and all(precision != "int8" for _, precision in missing):
@@ -118,14 +109,10 @@ def export(
         choosing=choosing_faces(train, bundle.preprocess, wanted.calibration, wanted.seed),
         verification=pictures,
         artifacts=missing,
-        methods=wanted.methods,
+        settings=wanted,
         tuned=outcome.tuned,
         int8=outcome.int8,
         ranges=outcome.ranges,
-        own=wanted.own,
-        keep_float=wanted.keep_float,
-        opset=wanted.opset,
-        batch=wanted.batch,
     )
     converted = convert(job, listen)
     parities = _gate(bundle, converted, pictures, validation, wanted, listen)
@@ -249,68 +236,35 @@ def _write(
     wanted: Plan,
     validation: Dataset,
 ) -> Bundle:
-    """Write the old bundle's contents with the new artifacts in the place of those that they replace."""
-    new, contents = artifacts_of(converted.files)
+    """Write the old bundle with the new artifacts, and the tuned network with its figures where there is one."""
     measured = {p.artifact: p.as_metrics() for p in parities}
-    temperature = bundle.temperature
-    if outcome.tuned is None:
-        kept = tuple(a for a in bundle.artifacts if (a.format, a.precision) not in converted.files)
-    else:  # the other artifacts are of another network
+    for parity in parities:
+        if parity.precision == "int8":
+            measured[parity.artifact]["quantisation"] = _quantisation(parity.format, converted, outcome, wanted)
+    made, temperature = converted.files, bundle.temperature
+    if outcome.tuned is not None:
         assert converted.network is not None
-        kept = ()
-        names = f"{bundle.architecture}.weights.h5", f"{bundle.architecture}.network.json"
-        beside = {names[0]: converted.weights, names[1]: network_file.as_json(converted.network)}
-        weights, described = (describe(name, data) for name, data in beside.items())
-        new, contents = (Artifact(weights, "keras", "fp32", (described,)), *new), {**beside, **contents}
+        weights, network = f"{bundle.architecture}.weights.h5", f"{bundle.architecture}.network.json"
+        stored = {weights: converted.weights, network: network_file.as_json(converted.network)}
+        made = {("keras", "fp32"): stored, **made}
         temperature = fit_temperature(np.log(np.maximum(converted.tuned, 1e-12)), validation.labels)
         figures = measure(converted.tuned, validation.labels, bundle.labels).as_dict()
-        measured[names[0]] = figures | {
+        measured[weights] = figures | {
             "split": "validation",
             "engine": "keras on tensorflow",
             "parameters": converted.parameters,
             "macs": converted.macs,
             "steps": [s.as_dict() for s in outcome.steps if s.tuning.stage != "qat"],
         }
-    for artifact in new:
-        if artifact.precision == "int8":
-            measured[artifact.path]["quantisation"] = _quantisation(artifact.format, converted, outcome, wanted)
-    replaced = {a.path for a in bundle.artifacts} - {a.path for a in kept}
-    metrics = {path: entry for path, entry in bundle.metrics.items() if path not in replaced}
-    written = replace(
-        bundle,
-        path=target,
-        artifacts=kept + new,
-        metrics=metrics | measured,
-        versions={**bundle.versions, "edgefer": __version__, **plugins.versions(TOOLS)},
-        parent=bundle.parent if target == bundle.path else bundle.digest(),
-        temperature=temperature,
-        recommended={target: r for target, r in bundle.recommended.items() if r.artifact not in replaced},
-    )
-    old = {f.path: bundle.read(f) for a in kept for f in (a.file, *a.companions)}
-    return write_bundle(written, {**extras(bundle), **old, **contents}, replace_existing=target == bundle.path)
+    recommended = {device: r for device, r in bundle.recommended.items() if r.artifact not in measured}
+    changed = replace(bundle, temperature=temperature, recommended=recommended)
+    # A tuned network is another one: nothing that was made of the old one stays.
+    return rewrite.write(changed, target, made, measured, keep=outcome.tuned is None)
 
 
 def _quantisation(format: str, converted: Converted, outcome: Outcome, wanted: Plan) -> dict[str, Any]:
     """Return how an int8 artifact came to be, for the manifest."""
-    kept = {"keep_float": list(wanted.keep_float)} if wanted.keep_float else {}
-    trained = [step.as_dict() for step in outcome.steps if step.tuning.stage == "qat"]
-    if trained:
-        return {"method": "qat", **trained[0], **kept}
-    chosen = [c for c in converted.choices if c.chosen and c.format == (format if wanted.own else "tflite")]
-    known = [m for m in OWN_METHODS[format] if m in wanted.methods] if wanted.own else wanted.methods
-    method = chosen[0].method if chosen else known[0]
-    quantiser = f"{format}'s own" if wanted.own else "shared"
-    return {"method": method, "quantiser": quantiser, "calibration_faces": wanted.calibration, **kept}
-
-
-def extras(bundle: bundles.Stored) -> Mapping[str, bytes]:
-    """Return the files of the bundle's directory that the manifest does not list, such as a model card."""
-    listed = {file.path for file in bundle.files} | {MANIFEST}
-    try:
-        return {
-            path.relative_to(bundle.path).as_posix(): path.read_bytes()
-            for path in sorted(bundle.path.rglob("*"))
-            if path.is_file() and not path.is_symlink() and path.relative_to(bundle.path).as_posix() not in listed
-        }
-    except OSError as error:
-        raise BundleError(f"{error.filename}: cannot be read ({error.strerror}); nothing was changed") from error
+    for step in outcome.steps:
+        if step.tuning.stage == "qat":
+            return {"method": "qat", **step.as_dict(), **rewrite.float_layers(wanted)}
+    return rewrite.quantisation(format, converted.choices, wanted, {"calibration_faces": wanted.calibration})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from edgefer.bundle import size_name
 from edgefer.errors import ExportError
 from edgefer.optimize import exporters, fakequant, worker
-from edgefer.optimize.convert import OWN_METHODS
+from edgefer.optimize.convert import OWN_METHODS, file_names
 from edgefer.optimize.exporters import Source, tflite
 from edgefer.optimize.fold import fold
 from edgefer.optimize.ranges import ranges
@@ -57,6 +59,16 @@ class Maker:
         self._int8: Core | None = None
         self._rounding: Any = None
         """The keras.Model that rounds as int8 does, where int8 was trained."""
+
+    def write(self, made: tuple[Any, ...], folder: Path) -> None:
+        """Make the artifact that is known by `made` and write its files to `folder`/out."""
+        format, precision, *sizes = made
+        shown = "".join(f" for pictures of {size_name(size)}" for size in sizes)
+        worker.tell(say=f"converting to {format} {precision}{shown}")
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            contents = self.make(format, precision, Path(scratch))
+        for name, data in zip(file_names(self.job["name"], made), contents, strict=True):
+            (folder / "out" / name).write_bytes(data)
 
     def make(self, format: str, precision: str, scratch: Path) -> tuple[bytes, ...]:
         """Return the contents of one artifact's files; `scratch` is an empty folder."""

@@ -11,7 +11,7 @@ from edgefer.bundle import Bundle
 from edgefer.errors import ExportError, MissingDependencyError
 from edgefer.optimize import exporters
 from edgefer.optimize.calibrate import CALIBRATION_FACES
-from edgefer.optimize.convert import FORMATS, METHODS, OWN_METHODS, PRECISIONS
+from edgefer.optimize.convert import FORMATS, METHODS, OWN_METHODS, PRECISIONS, Settings
 from edgefer.optimize.stored import Stored
 from edgefer.optimize.tune import DEFAULTS, STAGES, Tuning
 from edgefer.optimize.verify import MAX_DROP
@@ -22,27 +22,31 @@ OPSETS = range(13, 19)
 """Of ONNX: per-channel quantisation came with 13, tf2onnx 1.17 ends at 18."""
 
 
-@dataclass(frozen=True)
-class Plan:
-    """Artifacts to make, and how."""
+@dataclass(frozen=True, kw_only=True)
+class BasePlan(Settings):
+    """What the plans for both kinds of bundles have."""
 
     formats: tuple[str, ...] = FORMATS
     precisions: tuple[str, ...] = ("fp32", "int8")
+    max_drop: float = MAX_DROP
+    """Points of accuracy, of a detector's average precision, that each artifact may lose against the trained network
+    (of the same size)."""
+    calibration: int = CALIBRATION_FACES
+    """Faces, or scenes, that int8 is calibrated on."""
+    seed: int = 0
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Return the names of the stages of fine-tuning."""
+        return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan(BasePlan):
+    """Artifacts of a classifier to make, and how."""
+
     tunings: tuple[Tuning, ...] = ()
     """Stages of fine-tuning before; one of a kind at most."""
-    methods: tuple[str, ...] = METHODS
-    """Ways to calibrate post-training int8, to choose from."""
-    own: bool = False
-    """int8 by each format's own quantiser instead of one for all."""
-    keep_float: tuple[str, ...] = ()
-    """Layers that int8 leaves in float."""
-    max_drop: float = MAX_DROP
-    """Points of accuracy that each artifact may lose against the trained network."""
-    calibration: int = CALIBRATION_FACES
-    opset: int = 17
-    batch: int | None = None
-    """Pictures in a batch for ONNX and OpenVINO; None = any number."""
-    seed: int = 0
 
     @property
     def artifacts(self) -> list[tuple[str, str]]:
@@ -61,7 +65,7 @@ def check(plan: Plan, bundle: Bundle) -> None:
     _check_network(bundle)
 
 
-def check_values(plan: Plan) -> None:
+def check_values(plan: BasePlan) -> None:
     """Raise as `check` does for a plan that can work with no network."""
     if not plan.formats or not plan.precisions:
         raise ExportError(
@@ -83,7 +87,7 @@ def check_values(plan: Plan) -> None:
     _check_packages(plan)
 
 
-def _check_int8(plan: Plan) -> None:
+def _check_int8(plan: BasePlan) -> None:
     quantised = [name for name, on in (("qat", "qat" in plan.stages), ("keep-float", plan.keep_float)) if on]
     if quantised and "int8" not in plan.precisions:
         raise ExportError(f"{quantised[0]} is for int8, which is not asked for; add --int8")
@@ -114,7 +118,7 @@ def _check_network(bundle: Bundle) -> None:
         )
 
 
-def _check_packages(plan: Plan) -> None:
+def _check_packages(plan: BasePlan) -> None:
     for name in plan.formats:
         exporter = exporters.load(name)
         engine = engines.load(exporter.ENGINE)

@@ -113,7 +113,10 @@ def search(
     if out.exists():
         raise BundleError(f"{out} exists; choose another name or remove it")
     made = formats(target)
-    plans = {v: Plan(made, wanted.precisions, v.tunings, max_drop=EVERYTHING) for v in variants(wanted)}
+    plans = {
+        v: Plan(formats=made, precisions=wanted.precisions, tunings=v.tunings, max_drop=EVERYTHING)
+        for v in variants(wanted)
+    }
     for planned in plans.values():
         plan.check(planned, bundle)
     folder = out.with_name(out.name + ".search")

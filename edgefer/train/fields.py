@@ -7,10 +7,12 @@ import difflib
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from edgefer import toml
 from edgefer.errors import RecipeError
+
+T = TypeVar("T")
 
 
 def check(where: str, checks: Mapping[str, tuple[Any, bool, str]]) -> None:
@@ -50,7 +52,27 @@ def hint(name: str, known: Iterable[str], full: Mapping[str, str] | None = None)
     return f" (did you mean {(full or {}).get(near[0], near[0])!r}?)" if near else ""
 
 
-def checked(cls: type, values: Mapping[str, Any], where: str, tables: Mapping[str, type]) -> dict[str, Any]:
+def build(cls: type[T], tables: Mapping[str, type], values: Mapping[str, Any], over: Mapping[str, Any] | None) -> T:
+    """Return a recipe, the dataclass `cls` whose fields `tables` are such themselves, of plain data.
+
+    What `over` names stands above it (None = not given), dotted where it is in a table: `augmentation.mixup`. Raises
+    RecipeError for an unknown field (naming the nearest known one) or a value of the wrong type or range.
+    """
+    values = {k: dict(v) if isinstance(v, Mapping) else v for k, v in values.items()}
+    for table in tables:
+        if not isinstance(values.setdefault(table, {}), dict):
+            raise RecipeError(f"recipe: {table} must be a table, found {values[table]!r}")
+    for name, value in (over or {}).items():
+        if value is not None:
+            table, _, key = name.rpartition(".")
+            if table and table not in tables:
+                raise RecipeError(f"recipe: unknown table {table!r}{hint(table, tables)}; known: {', '.join(tables)}")
+            (values[table] if table else values)[key] = value
+    made = {name: part(**_checked(part, values.pop(name), f"{name}.", tables)) for name, part in tables.items()}
+    return cls(**_checked(cls, values, "", tables), **made)
+
+
+def _checked(cls: type, values: Mapping[str, Any], where: str, tables: Mapping[str, type]) -> dict[str, Any]:
     """Return `values` with every name known to `cls` and every type right (an int is fine for a float).
 
     `tables` are the fields that are tables of their own. Raises RecipeError.

@@ -25,6 +25,7 @@ from edgefer.train.distribute import Workers, join
 from edgefer.train.recipe import Recipe
 from edgefer.train.state import Arrays, EpochReport, Progress
 from edgefer.train.step import Trainer, build_trainer, targets_of
+from edgefer.train.weights import copies, refresh
 
 LEG = 500
 """Steps between two chances to keep the state."""
@@ -81,8 +82,10 @@ def fit(
     keras.utils.set_random_seed(recipe.seed)
     teachers = distill.load_teachers(keras, recipe.distill.teachers, train.names)
     begin = start.of_bundle(keras, recipe, train.names)
+    others = [*(t.sha256 for t in teachers), *([begin.sha256] if begin else [])]
     run = state.fingerprint(
-        train, validation, recipe, [*(t.sha256 for t in teachers), *([begin.sha256] if begin else [])]
+        [recipe.as_dict(), train.names, others],
+        (train.images, train.labels, train.targets, validation.images, validation.labels),
     )
     cached = recipe.distill.votes or (bool(teachers) and recipe.distill.views > 0)
     inputs: list[npt.NDArray[Any]] = [train.images[..., None], targets_of(train, recipe)]
@@ -91,7 +94,7 @@ def fit(
     batch = min(recipe.batch, len(train))
     steps = len(train) // batch
     trainer = build_trainer(keras, recipe, len(train.names), steps, teachers, cached, workers, begin)
-    best, progress = _copies(trainer.net), Progress()
+    best, progress = copies(trainer.net), Progress()
     if resume and state_file.exists():
         best, progress = state.restore(state_file, run, trainer.variables)
     workers.agree(repr((run, progress.step, [r.epoch for r in progress.history])))
@@ -125,11 +128,11 @@ def fit(
                 saved = time.monotonic()
         began = time.perf_counter()
         rate = float(np.asarray(trainer.model.optimizer.learning_rate))
-        raw = _copies(trainer.net)
+        raw = copies(trainer.net)
         judged, figures = best, [0.0, 0.0]
         if workers.task.chief:
             pictures = train.images[rows[: 16 * batch]]
-            judged, *figures = _validate(keras, trainer, watch.averaged, pictures, batch, validation)
+            judged, *figures = _validate(trainer, watch.averaged, pictures, batch, validation)
         loss, accuracy = workers.from_chief(figures)
         trainer.net.set_weights(raw)
         seconds = progress.seconds + time.perf_counter() - began
@@ -197,40 +200,28 @@ def _run(trainer: Trainer, inputs: list[Any], batch: int, watch: Any, workers: W
         ).history
     if trainer.averaging:
         # Keras leaves the averaged weights in the model when `fit` ends; go on with the raw ones.
-        watch.averaged = _copies(trainer.net)
+        watch.averaged = copies(trainer.net)
         trainer.net.set_weights(watch.raw)
     return float(logs["loss"][0]), float(logs["accuracy"][0])
 
 
 def _validate(
-    keras: Any,
-    trainer: Trainer,
-    averaged: Arrays | None,
-    pictures: npt.NDArray[np.uint8],
-    batch: int,
-    validation: Dataset,
+    trainer: Trainer, averaged: Arrays | None, pictures: npt.NDArray[np.uint8], batch: int, validation: Dataset
 ) -> tuple[Arrays, float, float]:
     """Return (weights of the network, loss, accuracy on `validation`).
 
-    Averaged weights get the batch normalisation refreshed on `pictures`, training pictures in random order: its
-    statistics were gathered under the raw weights and do not fit averaged ones (Izmailov et al., 2018, §3.2).
+    Averaged weights get the batch normalisation refreshed on `pictures`, training pictures in random order.
     """
     net = trainer.plain
     # Copies: under JAX, `predict` would consume arrays that the optimizer still holds.
-    net.set_weights(averaged if averaged is not None else _copies(trainer.net))
+    net.set_weights(averaged if averaged is not None else copies(trainer.net))
     if averaged is not None:
-        layers = [x for x in net.layers if isinstance(x, keras.layers.BatchNormalization) and x.trainable]
-        usual = [layer.momentum for layer in layers]
-        for k in range(1, len(pictures) // batch + 1 if layers else 1):
-            for layer in layers:
-                layer.momentum = 1.0 - 1.0 / k  # the plain mean of the first k batches
-            net(pictures[(k - 1) * batch : k * batch, :, :, None].astype(np.float32) / 255.0, training=True)
-        for layer, momentum in zip(layers, usual, strict=True):
-            layer.momentum = momentum
+        whole = range(0, len(pictures) - batch + 1, batch)
+        refresh(net, (pictures[i : i + batch, :, :, None].astype(np.float32) / 255.0 for i in whole))
     logits = logits_of(net, validation.images)
     log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
     loss = -float(log_p[np.arange(len(validation)), validation.labels].mean())
-    return _copies(net), loss, float((logits.argmax(axis=1) == validation.labels).mean())
+    return copies(net), loss, float((logits.argmax(axis=1) == validation.labels).mean())
 
 
 def logits_of(net: Any, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
@@ -242,11 +233,6 @@ def logits_of(net: Any, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64
         ]
     )
     return np.asarray(logits - logits.max(axis=1, keepdims=True))
-
-
-def _copies(net: Any) -> Arrays:
-    """Return the weights of `net` in memory of their own."""
-    return [np.array(w) for w in net.get_weights()]
 
 
 def _set_precision(keras: Any, recipe: Recipe) -> None:
@@ -286,6 +272,6 @@ def _watch(keras: Any, trainer: Trainer, steps: int, report: StepProgress | None
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
             if trainer.averaging:
-                self.raw = _copies(trainer.net)
+                self.raw = copies(trainer.net)
 
     return Watch()

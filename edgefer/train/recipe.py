@@ -9,7 +9,7 @@ from typing import Any
 
 from edgefer import toml
 from edgefer.errors import RecipeError
-from edgefer.train.fields import at_least, between, check, checked, hint, one_of, plain, read_recipe, recipes_in
+from edgefer.train.fields import at_least, between, build, check, one_of, plain, read_recipe, recipes_in
 
 
 @dataclass(frozen=True)
@@ -245,18 +245,7 @@ def load_recipe(name_or_path: str, overrides: Mapping[str, Any] | None = None) -
 
 def from_dict(values: Mapping[str, Any], overrides: Mapping[str, Any] | None = None) -> Recipe:
     """Return the recipe of plain data, as `as_dict` gives it and a manifest holds it; raises as `load_recipe` does."""
-    values = {k: dict(v) if isinstance(v, Mapping) else v for k, v in values.items()}
-    for table in TABLES:
-        if not isinstance(values.setdefault(table, {}), dict):
-            raise RecipeError(f"recipe: {table} must be a table, found {values[table]!r}")
-    for name, value in (overrides or {}).items():
-        if value is not None:
-            table, _, key = name.rpartition(".")
-            if table and table not in TABLES:
-                raise RecipeError(f"recipe: unknown table {table!r}{hint(table, TABLES)}; known: {', '.join(TABLES)}")
-            (values[table] if table else values)[key] = value
-    tables = {name: cls(**checked(cls, values.pop(name), f"{name}.", TABLES)) for name, cls in TABLES.items()}
-    return Recipe(**checked(Recipe, values, "", TABLES), **tables)
+    return build(Recipe, TABLES, values, overrides)
 
 
 def of_bundle(values: Mapping[str, Any]) -> Recipe:

@@ -95,11 +95,6 @@ def write_pages(folder: Path, pictures: Mapping[str, bytes], text: str) -> Path:
 def _page(
     run: Run, history: Sequence[Mapping[str, Any]], best: Mapping[str, Any], pictures: Mapping[str, bytes]
 ) -> str:
-    def picture(name: str, alt: str) -> str:
-        png = pictures[name]
-        width = int.from_bytes(png[PNG_WIDTH_AT : PNG_WIDTH_AT + 4], "big")
-        return page.image(png, alt, width * drawing.CSS_DPI // drawing.DPI)
-
     head = ("class", "precision", "recall", "F1", "pictures")
     rows = [
         (name, f"{f.precision:.3f}", f"{f.recall:.3f}", f"{f.f1:.3f}", f"{f.support:,}")
@@ -118,22 +113,22 @@ def _page(
             f" accuracy {last['train_accuracy']:.1%} in training, {last['validation_accuracy']:.1%} in validation."
             " Training pictures are augmented, so they can be harder than those of validation."
         ),
-        picture("curves.png", "loss, accuracy and learning rate over the epochs"),
+        shown(pictures["curves.png"], "loss, accuracy and learning rate over the epochs"),
         page.heading("Classes", 2),
         page.table(head, rows, left={"class"}),
-        picture("classes.png", "precision, recall and F1 of each class"),
+        shown(pictures["classes.png"], "precision, recall and F1 of each class"),
         page.heading("Confusion", 2),
         page.paragraph("Each row is a true class; the percentages of a row add up to 100."),
-        picture("confusion.png", "confusion matrix"),
+        shown(pictures["confusion.png"], "confusion matrix"),
         page.heading("Most confident mistakes", 2),
         page.paragraph("A face that many would call as the network did is a label to look at, not only a mistake."),
-        picture("confused.png", "the faces that the network was most sure and most wrong about"),
+        shown(pictures["confused.png"], "the faces that the network was most sure and most wrong about"),
         page.heading("How sure it may be", 2),
         page.paragraph(
             "Of the pictures that get a confidence, so many should be right: bars that end on the dashed line."
             " Orange: how far the confidence is from that. ECE is the mean of it over all pictures (Guo et al., 2017)."
         ),
-        picture("reliability.png", "accuracy by confidence, before and after the temperature"),
+        shown(pictures["reliability.png"], "accuracy by confidence, before and after the temperature"),
         page.heading("Recipe and data", 2),
         page.facts(run.facts),
     ]
@@ -150,6 +145,21 @@ def _summary(run: Run, history: Sequence[Mapping[str, Any]], best: Mapping[str, 
         ("calibration error (ECE)", f"{a.ece:.2%}; {before:.2%} before the temperature"),
         ("best epoch", f"{best['epoch']} of {len(history)}"),
         ("training took", duration(sum(r["seconds"] for r in history))),
+    ]
+
+
+def shown(png: bytes, alt: str) -> str:
+    """Return a drawing as a part of a page, in the size that it was drawn for."""
+    width = int.from_bytes(png[PNG_WIDTH_AT : PNG_WIDTH_AT + 4], "big")
+    return page.image(png, alt, width * drawing.CSS_DPI // drawing.DPI)
+
+
+def recipe_facts(recipe: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the values of a recipe by name; those of a section are called `section.name`."""
+    return [
+        (f"{name}.{key}" if key else name, str(part))
+        for name, value in recipe.items()
+        for key, part in (value.items() if isinstance(value, Mapping) else [("", value)])
     ]
 
 

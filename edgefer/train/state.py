@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,8 +15,6 @@ import numpy.typing as npt
 
 from edgefer import files
 from edgefer.errors import TrainError
-from edgefer.train.data import Dataset
-from edgefer.train.recipe import Recipe
 
 Arrays = list[npt.NDArray[Any]]
 T = TypeVar("T")
@@ -52,10 +50,10 @@ class Progress:
     """That the begun epoch has taken."""
 
 
-def fingerprint(train: Dataset, validation: Dataset, recipe: Recipe, teachers: Sequence[str]) -> str:
-    """Return a digest of all that decides a run, so that a state is not continued by another one."""
-    digest = hashlib.sha256(json.dumps([recipe.as_dict(), train.names, list(teachers)]).encode())
-    for array in (train.images, train.labels, train.targets, validation.images, validation.labels):
+def fingerprint(settings: Any, arrays: Iterable[npt.NDArray[Any] | None]) -> str:
+    """Return a digest of all that decides a run, plain data and arrays, so that no other one continues its state."""
+    digest = hashlib.sha256(json.dumps(settings).encode())
+    for array in arrays:
         digest.update(b"none" if array is None else np.ascontiguousarray(array).data)
     return digest.hexdigest()
 

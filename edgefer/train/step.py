@@ -17,6 +17,7 @@ from edgefer.train import architectures, floor
 from edgefer.train.data import Dataset
 from edgefer.train.distill import Teacher, answer_layer
 from edgefer.train.distribute import ALONE, Workers, model_class, synchronise
+from edgefer.train.optimizer import make_optimizer
 from edgefer.train.recipe import Recipe
 from edgefer.train.start import Start
 
@@ -88,7 +89,17 @@ def build_trainer(
             beside.append(answer_layer(teachers, recipe.distill.temperature)(x))
         packed = keras.layers.Concatenate(name="packed", dtype="float32")([net(x), *beside])
         model = model_class(keras, workers)(inputs, packed)
-        optimizer = _optimizer(keras, recipe, steps)
+        optimizer = make_optimizer(
+            keras,
+            steps=recipe.epochs * steps,
+            warmup_steps=round(recipe.warmup_epochs * steps),
+            learning_rate=recipe.learning_rate,
+            weight_decay=recipe.weight_decay,
+            gradient_clip=recipe.gradient_clip,
+            ema=recipe.ema,
+            kind=recipe.optimizer,
+            schedule=recipe.schedule,
+        )
         model.compile(
             optimizer,
             _loss(keras, recipe, classes),
@@ -140,31 +151,3 @@ def _accuracy(keras: Any, classes: int) -> Any:
         return ops.cast(ops.equal(said, label), "float32")
 
     return accuracy
-
-
-def _optimizer(keras: Any, recipe: Recipe, steps: int) -> Any:
-    total = recipe.epochs * steps
-    rate: Any = recipe.learning_rate
-    if recipe.schedule == "cosine":
-        warmup = min(round(recipe.warmup_epochs * steps), total // 2)
-        rate = keras.optimizers.schedules.CosineDecay(
-            0.0 if warmup else recipe.learning_rate,
-            decay_steps=max(1, total - warmup),
-            warmup_target=recipe.learning_rate if warmup else None,
-            warmup_steps=warmup,
-        )
-    options: dict[str, Any] = {
-        # AdamW insists on a number, and the others count 0 as decay.
-        "weight_decay": recipe.weight_decay if recipe.optimizer == "adamw" else recipe.weight_decay or None,
-        "global_clipnorm": recipe.gradient_clip or None,
-    }
-    # The average looks back over a tenth of the run at most: a short run would else average its first steps.
-    momentum = min(recipe.ema, max(0.0, 1.0 - 10.0 / total))
-    if momentum > 0:
-        options |= {"use_ema": True, "ema_momentum": momentum}
-    if recipe.optimizer == "sgd":
-        optimizer = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, **options)
-    else:
-        optimizer = {"adamw": keras.optimizers.AdamW, "adam": keras.optimizers.Adam}[recipe.optimizer](rate, **options)
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    return optimizer

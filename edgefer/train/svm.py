@@ -27,10 +27,10 @@ from edgefer.errors import TrainError
 from edgefer.metrics import agree, measure
 from edgefer.preprocess import Preprocess
 from edgefer.train.data import Dataset
-from edgefer.train.make import check_out
 from edgefer.train.recipe import Recipe
 from edgefer.train.svm_onnx import Machine, pairs, to_onnx
 from edgefer.train.temperature import fit_temperature, softmax
+from edgefer.train.unfinished import check_out
 
 Floats = npt.NDArray[np.float64]
 Progress = Callable[[str], None]
@@ -173,7 +173,7 @@ def svm_bundle(
         artifacts=(Artifact(file, "onnx", "fp32"),),
         metrics={file.path: figures},
         recipe=recipe.as_dict(),
-        versions={"edgefer": __version__, **{p: metadata.version(p) for p in ("scikit-learn", "onnx", "numpy")}},
+        versions={"edgefer": __version__, **plugins.versions(("scikit-learn", "onnx", "numpy"))},
         temperature=result.temperature,
     )
     return write_bundle(bundle, {file.path: model})

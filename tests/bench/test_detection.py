@@ -175,7 +175,7 @@ def test_without_its_model_yunet_is_left_out(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--robustness"], "--robustness is not for --task detect"),
+        (["--robustness"], "--robustness is not for --task detect; leave it out"),
         (["--seed", "0"], "--seed is not for --task detect"),
         (["--all"], "--all is not for --task detect"),
         (["--png", "x.png"], "--png is not for --task detect"),
@@ -183,7 +183,7 @@ def test_without_its_model_yunet_is_left_out(
         (["--detector", "haar", "--detector-model", "x"], "is of the detector yunet"),
         (["--detector", "none"], "--detector"),
         (["--size", "0"], "--size"),
-        (["--task", "classify", "--size", "320"], "--size is for --task detect"),
+        (["--task", "classify", "--size", "320"], "--size is for --task detect; leave it out"),
         (["--task", "classify", "--detector", "haar"], "--detector is for --task detect"),
     ],
 )

@@ -221,10 +221,12 @@ def test_scenes_that_prove_nothing_are_refused(world: World, tmp_path: Path) -> 
 def test_options_that_a_detector_does_not_have_are_refused(world: World, option: list[str], name: str) -> None:
     done = run(str(world.trained), "--data", str(world.data), *option)
     assert done.returncode == 2
-    assert f"is a face detector, and {name} is for models that name expressions; leave it out" in done.stderr
+    why = f"is for models that name expressions, and {world.trained} is a face detector"
+    assert f"{name} {why}; leave it out" in done.stderr
 
 
 def test_a_classifier_has_no_sizes(tmp_path: Path) -> None:
     done = run("edge-xs", "--data", str(tmp_path), "--size", "320x240", "--out", str(tmp_path / "o.edgefer"))
     assert done.returncode == 2
-    assert "--size is for face detectors" in done.stderr
+    assert "--size is for face detectors, and " in done.stderr
+    assert "edge-xs.edgefer is none; leave it out" in done.stderr

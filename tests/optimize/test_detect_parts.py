@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from edgefer.bundle import Artifact, DetectorBundle, describe
 from edgefer.errors import DataError, ExportError
 from edgefer.grid import Found
+from edgefer.optimize.convert import file_names
 from edgefer.optimize.detect import finds, plan, scenes, verify
 from edgefer.optimize.detect.agree import Agreement, agree
-from edgefer.optimize.detect.files import file_names
 from edgefer.optimize.detect.plan import DetectPlan
 from edgefer.optimize.stored import artifacts_of
 from edgefer.train.scenes import Scene

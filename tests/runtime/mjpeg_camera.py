@@ -13,11 +13,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import cv2
 
-from edgefer import cartoon
+from edgefer.cartoon.clip import clip
 
 PORT, FPS = int(sys.argv[1]), float(sys.argv[2])
 COUNT = int(sys.argv[3]) if len(sys.argv) > 3 else 10
-PICTURES = [cv2.imencode(".jpg", image)[1].tobytes() for image, _ in cartoon.clip(COUNT, (320, 180), faces=1, seed=3)]
+PICTURES = [cv2.imencode(".jpg", image)[1].tobytes() for image, _ in clip(COUNT, (320, 180), faces=1, seed=3)]
 
 
 class Camera(BaseHTTPRequestHandler):

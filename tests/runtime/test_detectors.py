@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgefer import cartoon, plugins
+from edgefer import plugins
+from edgefer.cartoon.clip import clip
 from edgefer.errors import DetectorError
 from edgefer.preprocess import Box, Pixels, Preprocess, read_picture, tilt
 from edgefer.runtime import models
@@ -44,7 +45,7 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def drawn() -> Pixels:
-    return next(cartoon.clip(1, seed=0))[0]
+    return next(clip(1, seed=0))[0]
 
 
 def check(detector: FaceDetector, picture: Pixels) -> list[Box]:
@@ -166,7 +167,7 @@ class Counting(haar.HaarInVideo):
 def test_haar_in_a_video_follows_faces_and_seldom_searches_the_whole_frame() -> None:
     detector = Counting()
     alone = haar.Haar(haar.VIDEO)
-    frames = [image for image, *_ in islice(cartoon.clip(130, seed=3), 0, None, 2)]  # twice as fast as drawn
+    frames = [image for image, *_ in islice(clip(130, seed=3), 0, None, 2)]  # twice as fast as drawn
     for image in frames:
         followed = check(detector, image)
         searched = [face.box for face in alone.detect(image)]
@@ -197,6 +198,30 @@ def test_haar_for_pictures_remembers_nothing(drawn: Pixels) -> None:
     one = drawn.copy()
     one[:, 320:] = 128
     assert [len(detector.detect(picture)) for picture in (one, drawn, one, drawn)] == [1, 2, 1, 2]
+
+
+def test_haar_orders_its_finds_by_weights(drawn: Pixels) -> None:
+    detector = haar.Haar()
+    large = cv2.resize(drawn, (1920, 1080), interpolation=cv2.INTER_LINEAR).astype(np.uint8)
+    boxes, weights = detector.find(large, 1)
+    assert boxes.shape == (len(weights), 4)
+    best = [Box(*box.round().astype(int).tolist()) for box in boxes[np.argsort(-weights)[:2]]]
+    for face in check(detector, large):
+        assert max(overlap(face, box) for box in best) > 0.6
+
+
+@needs_yunet
+def test_yunet_finds_are_the_networks_own_boxes(drawn: Pixels) -> None:
+    detector = yunet.YuNet(YUNET.read_bytes(), "x")
+    large = cv2.resize(drawn, (1920, 1080), interpolation=cv2.INTER_LINEAR).astype(np.uint8)
+    finds, faces = detector.find(large), detector.detect(large)
+    assert finds.shape == (2, 15)
+    assert sorted(finds[:, 14]) == sorted(face.score for face in faces)
+    for (x, y, w, h), face in zip(finds[finds[:, 0].argsort(), :4], faces, strict=True):
+        assert h > w, "no square"
+        assert (x + w / 2, y + h / 2) == pytest.approx(
+            (face.box.x + face.box.width / 2, face.box.y + face.box.height / 2), abs=1
+        )
 
 
 def test_haar_without_its_file_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

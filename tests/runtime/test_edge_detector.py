@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from edgefer import bundle as bundles
-from edgefer import cartoon
 from edgefer.bundle import Artifact, DetectorBundle, Size, describe, open_detector_bundle, shipped, write_bundle
+from edgefer.cartoon.clip import clip
 from edgefer.errors import DetectorError, EngineError
 from edgefer.grid import CHANNELS, Floats
 from edgefer.preprocess import Pixels
@@ -301,7 +301,7 @@ def test_engines_are_taken_in_order_as_far_as_they_are_here(tmp_path: Path, monk
 
 @pytest.fixture(scope="module")
 def drawn() -> Pixels:
-    return next(cartoon.clip(1, seed=0))[0]
+    return next(clip(1, seed=0))[0]
 
 
 @pytest.fixture(params=edge.ENGINES)

@@ -12,6 +12,7 @@ import pytest
 
 from edgefer import cartoon
 from edgefer.bundle import Bundle, describe, open_detector_bundle
+from edgefer.cartoon.clip import clip
 from edgefer.commands._shared import open_preferred
 from edgefer.devices.profile import load_profile
 from edgefer.errors import BundleError, EngineError, MissingDependencyError
@@ -373,7 +374,7 @@ def detector(name: str, size: tuple[int, int]) -> LoadedEngine:
 
 def scenes(size: tuple[int, int], count: int = 3) -> Pictures:
     """Return pictures as detectors take them: a drawn scene in grey, moved from one to the next."""
-    picture, _ = Letterbox(*size)(next(cartoon.clip(1, seed=0))[0])
+    picture, _ = Letterbox(*size)(next(clip(1, seed=0))[0])
     return np.stack([np.roll(picture, 16 * i, axis=1) for i in range(count)])
 
 

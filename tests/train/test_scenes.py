@@ -788,14 +788,6 @@ def test_too_little_to_divide_or_nothing_to_train_on() -> None:
         scenes.for_training({"validation": some(5)}, 0)
 
 
-def test_pick_prefers_what_was_held_out() -> None:
-    splits = {"train": some(1), "validation": some(2)}
-    assert scenes.pick(splits, None) == ("validation", splits["validation"])
-    assert scenes.pick(splits, "train")[0] == "train"
-    with pytest.raises(DataError, match="no split 'test'"):
-        scenes.pick(splits, "test")
-
-
 @pytest.mark.skipif(not (SHARED / jsonl.LABELS).is_file(), reason="needs ../shared/data/detector")
 def test_the_pictures_that_the_shipped_detector_learnt_from() -> None:
     splits = scenes.read(SHARED)

@@ -15,11 +15,13 @@ from pathlib import Path
 from edgefer.bundle import Size, size_name
 from edgefer.grid import Found
 from edgefer.optimize import worker
-from edgefer.optimize.convert import METHODS
+from edgefer.optimize.convert import Settings, read_files, write_job
 from edgefer.optimize.detect import finds, scenes
-from edgefer.optimize.detect.files import Made, file_names
 from edgefer.optimize.detect.judge import DetectChoice
 from edgefer.train.scenes import Scene
+
+Made = tuple[str, str, Size]
+"""What an artifact is known by: format, precision, and height and width of the picture."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,7 @@ class DetectJob:
     """Training scenes, others than those for calibration, that decide between ways to calibrate."""
     verification: Sequence[Scene]
     artifacts: tuple[Made, ...]
-    methods: tuple[str, ...] = METHODS
-    own: bool = False
-    keep_float: tuple[str, ...] = ()
-    opset: int = 17
-    batch: int | None = None
+    settings: Settings = Settings()  # noqa: RUF009 - frozen
 
 
 @dataclass(frozen=True)
@@ -69,8 +67,7 @@ def _write(job: DetectJob, folder: Path) -> None:
     (folder / "weights.weights.h5").write_bytes(job.weights)
     for name in ("calibration", "choosing", "verification"):
         scenes.write(folder / f"{name}.json", getattr(job, name))
-    plain = ("name", "artifacts", "methods", "own", "keep_float", "opset", "batch")
-    (folder / "job.json").write_text(json.dumps({n: getattr(job, n) for n in plain}), encoding="utf-8")
+    write_job(folder, job.name, job.artifacts, job.settings)
 
 
 def _read(job: DetectJob, folder: Path) -> DetectConverted:
@@ -78,9 +75,7 @@ def _read(job: DetectJob, folder: Path) -> DetectConverted:
     told = json.loads((out / "told.json").read_text(encoding="utf-8"))
     wanted = sizes(job.artifacts)
     return DetectConverted(
-        files={
-            made: {name: (out / name).read_bytes() for name in file_names(job.name, made)} for made in job.artifacts
-        },
+        files=read_files(out, job.name, job.artifacts),
         trained={size: finds.read(out / f"{size_name(size)}.npz") for size in wanted},
         choices=tuple(DetectChoice(**{**c, "size": (c["size"][0], c["size"][1])}) for c in told["choices"]),
         macs=dict(zip(wanted, told["macs"], strict=True)),

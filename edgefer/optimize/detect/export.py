@@ -11,18 +11,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgefer import __version__, plugins
 from edgefer.bundle import DetectorBundle, Size, size_name, write_bundle
-from edgefer.errors import BundleError, ExportError
-from edgefer.optimize import worker
-from edgefer.optimize.convert import OWN_METHODS
+from edgefer.errors import ExportError
+from edgefer.optimize import rewrite, worker
 from edgefer.optimize.detect import plan, scenes
 from edgefer.optimize.detect.convert import DetectConverted, DetectJob, convert, sizes
-from edgefer.optimize.detect.files import Made
 from edgefer.optimize.detect.judge import DetectChoice
 from edgefer.optimize.detect.plan import DetectPlan
 from edgefer.optimize.detect.verify import DetectParity, refusals, verify
-from edgefer.optimize.export import TOOLS, extras
 from edgefer.optimize.stored import artifacts_of
 from edgefer.train.scenes import Scene
 
@@ -62,12 +58,7 @@ def export_detector(
     """
     listen = listener or (lambda message: None)
     plan.check(wanted, bundle)
-    if out is not None and out.exists():
-        raise BundleError(f"{out} exists; choose another name or remove it")
-    found = {(a.format, a.precision, a.size): a.path for a in bundle.artifacts}
-    there = set(found) if out is None and not force else set()
-    missing = tuple(made for made in wanted.artifacts if made not in there)
-    skipped = tuple(found[made] for made in wanted.artifacts if made in there)
+    missing, skipped = rewrite.divided(bundle, wanted.artifacts, out, force)
     if not missing:
         return DetectExport(bundle, (), skipped=skipped)
     if not any(len(scene.boxes) for scene in validation):
@@ -80,17 +71,14 @@ def export_detector(
         choosing=choosing,
         verification=validation,
         artifacts=missing,
-        methods=wanted.methods,
-        own=wanted.own,
-        keep_float=wanted.keep_float,
-        opset=wanted.opset,
-        batch=wanted.batch,
+        settings=wanted,
     )
     converted = convert(job, listen)
     parities = _gate(bundle, converted, validation, wanted.max_drop, listen)
     target = bundle.path if out is None else out
     listen({"say": f"writing {target}"})
-    written = _write(bundle, target, converted, parities, wanted, len(calibration))
+    measured = {p.artifact: _entry(p, converted, wanted, len(calibration)) for p in parities}
+    written = rewrite.write(bundle, target, converted.files, measured)
     return DetectExport(written, parities, converted.choices, skipped, converted.macs, converted.parameters)
 
 
@@ -117,42 +105,11 @@ def _gate(
     return tuple(p for one in parities.values() for p in one)
 
 
-def _write(
-    bundle: DetectorBundle,
-    target: Path,
-    converted: DetectConverted,
-    parities: Sequence[DetectParity],
-    wanted: DetectPlan,
-    calibrated: int,
-) -> DetectorBundle:
-    """Write the old bundle's contents with the new artifacts in the place of those that they replace."""
-    new, contents = artifacts_of(converted.files)
-    measured = {p.artifact: p.as_metrics() for p in parities}
-    for made, artifact in zip(converted.files, new, strict=True):
-        if artifact.precision == "int8":
-            measured[artifact.path]["quantisation"] = _quantisation(made, converted, wanted, calibrated)
-    kept = tuple(a for a in bundle.artifacts if (a.format, a.precision, a.size) not in converted.files)
-    replaced = {a.path for a in bundle.artifacts} - {a.path for a in kept}
-    metrics = {path: entry for path, entry in bundle.metrics.items() if path not in replaced}
-    written = replace(
-        bundle,
-        path=target,
-        artifacts=kept + new,
-        metrics=metrics | measured,
-        versions={**bundle.versions, "edgefer": __version__, **plugins.versions(TOOLS)},
-        parent=bundle.parent if target == bundle.path else bundle.digest(),
-    )
-    old = {f.path: bundle.read(f) for a in kept for f in (a.file, *a.companions)}
-    return write_bundle(written, {**extras(bundle), **old, **contents}, replace_existing=target == bundle.path)
-
-
-def _quantisation(made: Made, converted: DetectConverted, wanted: DetectPlan, calibrated: int) -> dict[str, Any]:
-    """Return how an int8 artifact came to be, for the manifest."""
-    format, _, size = made
-    judged = format if wanted.own else "tflite"
-    chosen = [c for c in converted.choices if c.chosen and (c.format, c.size) == (judged, size)]
-    known = [m for m in OWN_METHODS[format] if m in wanted.methods] if wanted.own else wanted.methods
-    quantiser = f"{format}'s own" if wanted.own else "shared"
-    found = {"method": chosen[0].method if chosen else known[0], "quantiser": quantiser}
-    kept = {"keep_float": list(wanted.keep_float)} if wanted.keep_float else {}
-    return {**found, "calibration_scenes": min(calibrated, scenes.enough(size)), **kept}
+def _entry(parity: DetectParity, converted: DetectConverted, wanted: DetectPlan, calibrated: int) -> dict[str, Any]:
+    """Return an artifact's entry for the manifest; that of int8 says how it came to be."""
+    entry = parity.as_metrics()
+    if parity.precision == "int8":
+        choices = [choice for choice in converted.choices if choice.size == parity.size]
+        scenes_of = {"calibration_scenes": min(calibrated, scenes.enough(parity.size))}
+        entry["quantisation"] = rewrite.quantisation(parity.format, choices, wanted, scenes_of)
+    return entry

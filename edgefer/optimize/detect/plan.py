@@ -3,42 +3,25 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from edgefer.bundle import DetectorBundle, Size, size_name
 from edgefer.errors import ExportError
+from edgefer.letterbox import SIZES
 from edgefer.manifest import MAX_SIDE, SIDE_STEP
-from edgefer.optimize import plan as classifiers
-from edgefer.optimize.convert import FORMATS, METHODS
-from edgefer.optimize.detect.files import Made
+from edgefer.optimize.detect.convert import Made
+from edgefer.optimize.plan import BasePlan, check_values
 from edgefer.train.detect.network import VARIANTS
 
-SIZES: tuple[Size, ...] = ((120, 160), (240, 320), (480, 640))
-"""Height and width of the pictures that files are made for when none are named."""
-CALIBRATION_SCENES = 512
 MIN_SIDE = 32
 """Pixels: the network halves its picture five times."""
-MAX_DROP = 0.5
-"""Points of average precision that an artifact may lose."""
 
 
-@dataclass(frozen=True)
-class DetectPlan:
-    """Artifacts of a detector to make, and how; fields as in `edgefer.optimize.plan.Plan`."""
+@dataclass(frozen=True, kw_only=True)
+class DetectPlan(BasePlan):
+    """Artifacts of a detector to make, and how."""
 
-    formats: tuple[str, ...] = FORMATS
-    precisions: tuple[str, ...] = ("fp32", "int8")
     sizes: tuple[Size, ...] = SIZES
-    methods: tuple[str, ...] = METHODS
-    """Ways to calibrate int8, to choose from."""
-    own: bool = False
-    keep_float: tuple[str, ...] = ()
-    max_drop: float = MAX_DROP
-    """Points of average precision that each artifact may lose against the trained network at the same size."""
-    calibration: int = CALIBRATION_SCENES
-    opset: int = 17
-    batch: int | None = None
-    seed: int = 0
 
     @property
     def artifacts(self) -> list[Made]:
@@ -48,9 +31,7 @@ class DetectPlan:
 
 def check(plan: DetectPlan, bundle: DetectorBundle) -> None:
     """Raise ExportError for a plan that cannot work, MissingDependencyError for a package that it needs."""
-    classifiers.check_values(
-        classifiers.Plan(**{f.name: getattr(plan, f.name) for f in fields(plan) if f.name != "sizes"})
-    )
+    check_values(plan)
     if not plan.sizes:
         raise ExportError("nothing to export: name a size, such as --size 320x240")
     for size in plan.sizes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from itertools import islice
@@ -17,8 +16,7 @@ from edgefer.bundle import Size, size_name
 from edgefer.grid import Found, decode
 from edgefer.optimize import worker
 from edgefer.optimize.detect import finds, scenes
-from edgefer.optimize.detect.convert import sizes
-from edgefer.optimize.detect.files import Made, file_names
+from edgefer.optimize.detect.convert import Made, sizes
 from edgefer.optimize.detect.judge import DetectChoice, LikeFloat
 from edgefer.optimize.detect.reading import AT_ONCE, grids, read_range
 from edgefer.optimize.making import Maker
@@ -52,11 +50,7 @@ def main(arguments: Sequence[str]) -> None:
             plain = networks.from_keras(net)
             maker = Maker(net, plain, "", None, job, pictures, judge, softmax=False, output_range=read_range)
             for made in (made for made in artifacts if made[2] == size):
-                worker.tell(say=f"converting to {made[0]} {made[1]} for pictures of {size_name(size)}")
-                with tempfile.TemporaryDirectory(dir=folder) as scratch:
-                    contents = maker.make(made[0], made[1], Path(scratch))
-                for name, data in zip(file_names(job["name"], made), contents, strict=True):
-                    (out / name).write_bytes(data)
+                maker.write(made, folder)
             worker.tell(say=f"asking the trained network about pictures of {size_name(size)}")
             finds.write(out / f"{size_name(size)}.npz", list(_found(net, lists["verification"], size)))
             choices += judge.choices

@@ -13,7 +13,8 @@ import numpy as np
 from edgefer.bundle import DetectorBundle, Size, open_detector_bundle, size_name
 from edgefer.errors import BundleError, DetectorError, EngineError
 from edgefer.grid import CHANNELS, STRIDE, Found, decode, joined
-from edgefer.letterbox import Letterbox, Placed, halved
+from edgefer.letterbox import LEAST_AGAIN, Letterbox, Placed, halved
+from edgefer.letterbox import SIZES as LOOKED_AT
 from edgefer.preprocess import Pixels
 from edgefer.runtime import engines
 from edgefer.runtime.detectors._square import square_faces
@@ -22,8 +23,8 @@ from edgefer.runtime.frames import Face, FaceDetector
 
 ENGINES = ("litert", "tflite-runtime", "onnxruntime", "openvino")
 """The first of these that is installed and has a file in the bundle runs it."""
-SIZES = (160, 320, 640)
-"""Widths of the picture that it may be told to look at: 160×120, 320×240 and 640×480."""
+SIZES = tuple(width for _, width in LOOKED_AT)
+"""Widths of the picture that it may be told to look at, of 160×120, 320×240 and 640×480."""
 PICTURE_SIDE = 640
 VIDEO_SIDE = 320
 """What it looks at untold; docs/detectors.md has what each size costs and finds."""
@@ -34,9 +35,6 @@ ALIGN_FROM = 10.0
 The eyes tell about half of a tilt: that is a head turned by some 18°. Of such faces more are read rightly then; those
 that are turned less are read neither better nor worse (benchmarks/alignment.py).
 """
-
-LEAST_AGAIN = 24.0
-"""Pixels of a smaller look's picture: side, square root of the area, of the smallest face that counts there."""
 
 
 class Look:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from edgefer.errors import DetectorError
 from edgefer.preprocess import Box, Pixels
@@ -25,6 +26,8 @@ RESCAN = 15
 
 Only frames that are looked at count: with `--detect-every N` there may be 15·N frames between.
 """
+
+Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -59,12 +62,27 @@ class Haar:
 
     def whole(self, image: Pixels) -> list[Box]:
         """Search the whole picture."""
-        grey, scale = _grey(image, max(image.shape[:2]) / self._search.max_side)
-        smallest = max(WINDOW, round(min(grey.shape) * self._search.min_face))
-        found = self._cascade.detectMultiScale(
-            grey, self._search.step, self._search.neighbours, minSize=(smallest, smallest)
-        )
+        grey, scale, smallest = self._sought(image)
+        found = self._cascade.detectMultiScale(grey, self._search.step, self._search.neighbours, minSize=smallest)
         return _boxes(found, scale, 0, 0, image)
+
+    def find(self, image: Pixels, neighbours: int) -> tuple[Floats, Floats]:
+        """Return the boxes [k, 4] of all finds of so many neighbours, in pixels of `image`, and their weights [k].
+
+        For evaluation, and slower than `detect`: OpenCV's weight says how far a find got beyond the threshold of its
+        last stage.
+        """
+        grey, scale, smallest = self._sought(image)
+        boxes, _, weights = self._cascade.detectMultiScale3(
+            grey, self._search.step, neighbours, minSize=smallest, outputRejectLevels=True
+        )
+        return np.array(boxes, np.float32).reshape(-1, 4) * np.float32(scale), np.array(weights, np.float32).reshape(-1)
+
+    def _sought(self, image: Pixels) -> tuple[Pixels, float, tuple[int, int]]:
+        """Return the picture as it is searched, how much smaller it is, and the smallest face there."""
+        grey, scale = _grey(image, max(image.shape[:2]) / self._search.max_side)
+        side = max(WINDOW, round(min(grey.shape) * self._search.min_face))
+        return grey, scale, (side, side)
 
     def near(self, image: Pixels, known: Box) -> Box | None:
         """Search about where a face was a moment ago, for one of about its size; None when it is not found."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from edgefer.errors import DetectorError
 from edgefer.preprocess import Pixels
@@ -64,6 +65,14 @@ class YuNet:
 
         Raises DetectorError when OpenCV cannot run the model on this picture.
         """
+        rows = self.find(image)
+        return square_faces(rows[:, :4], rows[:, 14], rows[:, 4:8].reshape(-1, 2, 2), image.shape[1], image.shape[0])
+
+    def find(self, image: Pixels) -> npt.NDArray[np.float64]:
+        """Return all finds, [k, 15]: the network's own box, five points and score, in pixels of `image`.
+
+        What `detect` makes faces of, and what an evaluation asks. Raises DetectorError as `detect`.
+        """
         height, width = image.shape[:2]
         scale = max(1.0, max(height, width) / self._max_side)
         size = (max(1, round(width / scale)), max(1, round(height / scale)))
@@ -78,7 +87,7 @@ class YuNet:
         rows = np.asarray(np.empty((0, 15)) if found is None else found, np.float64)
         rows = rows[np.isfinite(rows).all(axis=1)]
         rows[:, :14] *= np.tile((width / size[0], height / size[1]), 7)
-        return square_faces(rows[:, :4], rows[:, 14], rows[:, 4:8].reshape(-1, 2, 2), width, height)
+        return rows
 
 
 def open_detector(model: Path | None, continuous: bool) -> FaceDetector:

@@ -34,11 +34,11 @@ class Demo:
     live = False
 
     def __init__(self, frames: int) -> None:
-        from edgefer import cartoon
+        from edgefer.cartoon.clip import FPS, clip
 
         self.skipped = 0
-        self.fps: float | None = cartoon.FPS
-        self._frames = cartoon.clip(frames)
+        self.fps: float | None = FPS
+        self._frames = clip(frames)
 
     def __enter__(self) -> Demo:
         return self

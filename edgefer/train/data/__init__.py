@@ -6,9 +6,10 @@ Readers need numpy and OpenCV alone, so `edgefer evaluate` works on a board too.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from edgefer.errors import DataError
 from edgefer.labels import is_label
 
+T = TypeVar("T")
 Progress = Callable[[int, int], None]
 """Called as `progress(done, total)` while something long is read."""
 
@@ -111,7 +113,7 @@ def read(path: Path, progress: Progress | None = None) -> Splits:
     raise DataError(f"{path} is neither a .csv, a .npz nor a folder")
 
 
-def pick(splits: Splits, split: str | None) -> tuple[str, Dataset]:
+def pick(splits: Mapping[str, T], split: str | None) -> tuple[str, T]:
     """Return the split asked for, or else the one that was held out: test, validation, all, train.
 
     Raises DataError when the data has no such split.

@@ -6,8 +6,6 @@ its arithmetic repeats itself).
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import time
 from collections import deque
@@ -32,6 +30,9 @@ from edgefer.train.detect.loss import loss_of
 from edgefer.train.detect.pictures import Picture
 from edgefer.train.detect.recipe import DetectRecipe
 from edgefer.train.detect.views import Viewer
+from edgefer.train.optimizer import make_optimizer
+from edgefer.train.state import Arrays
+from edgefer.train.weights import copies, refresh
 
 HEIGHT, WIDTH = 240, 320
 """Of the pictures that the network is judged on while it is trained."""
@@ -43,8 +44,6 @@ REFRESH = 12
 """Batches that batch normalisation of averaged weights is measured on."""
 AHEAD = 4
 """Batches of views that are made before they are asked for."""
-
-Arrays = state.Arrays
 
 
 @dataclass(frozen=True)
@@ -106,13 +105,21 @@ def fit(
     net = network.build(keras, recipe.arch, recipe.views.height, recipe.views.width)
     large = network.build(keras, recipe.arch, 2 * recipe.views.height, 2 * recipe.views.width, of=net)
     whole = network.build(keras, recipe.arch, HEIGHT, WIDTH)
-    optimizer = _optimizer(keras, recipe)
+    optimizer = make_optimizer(
+        keras,
+        steps=recipe.steps,
+        warmup_steps=recipe.warmup_steps,
+        learning_rate=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+        gradient_clip=recipe.gradient_clip,
+        ema=recipe.ema,
+    )
     optimizer.build(net.trainable_variables)
     for model in (net, large):
         model.compile(optimizer, loss_of(keras), jit_compile=keras.backend.backend() == "jax")
     variables = [*net.variables, *optimizer.variables]
     run = fingerprint(train, validation, recipe)
-    history, best, before = list[LookReport](), _copies(net), 0.0
+    history, best, before = list[LookReport](), copies(net), 0.0
     if resume:
         best, history = state.read(kept, run, variables, lambda meta: [LookReport(**r) for r in meta["history"]])
         before = history[-1].seconds
@@ -166,52 +173,16 @@ def _batches(viewer: Viewer, recipe: DetectRecipe, done: int) -> Iterator[tuple[
                 views.cancel()
 
 
-def _optimizer(keras: Any, recipe: DetectRecipe) -> Any:
-    warmup = min(recipe.warmup_steps, recipe.steps // 2)
-    rate = keras.optimizers.schedules.CosineDecay(
-        0.0 if warmup else recipe.learning_rate,
-        decay_steps=max(1, recipe.steps - warmup),
-        warmup_target=recipe.learning_rate if warmup else None,
-        warmup_steps=warmup,
-    )
-    # The average looks back over a tenth of the run at most: a short run would else average its first steps.
-    momentum = min(recipe.ema, max(0.0, 1.0 - 10.0 / recipe.steps))
-    optimizer = keras.optimizers.AdamW(
-        rate,
-        weight_decay=recipe.weight_decay,
-        global_clipnorm=recipe.gradient_clip or None,
-        use_ema=momentum > 0,
-        ema_momentum=momentum,
-    )
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    return optimizer
-
-
 def _averaged(net: Any, optimizer: Any, recipe: DetectRecipe, viewer: Viewer) -> Arrays:
-    """Return the averaged weights of `net`, which keeps its own.
-
-    Batch normalisation is measured anew for them: its statistics were gathered under the raw weights and do not fit
-    averaged ones (Izmailov et al., 2018, §3.2).
-    """
-    raw = _copies(net)
+    """Return the averaged weights of `net`, which keeps its own, with batch normalisation measured anew for them."""
+    raw = copies(net)
     if optimizer.use_ema:
         optimizer.finalize_variable_values(net.trainable_variables)
-        layers = [layer for layer in net.layers if hasattr(layer, "moving_mean")]
-        usual = [layer.momentum for layer in layers]
-        for k in range(1, REFRESH + 1):
-            for layer in layers:
-                layer.momentum = 1.0 - 1.0 / k  # the plain mean of the first k batches
-            net(_unit(viewer.batch([recipe.seed, 0, k], recipe.batch, False)[0]), training=True)
-        for layer, momentum in zip(layers, usual, strict=True):
-            layer.momentum = momentum
-    averaged = _copies(net)
+        views = (viewer.batch([recipe.seed, 0, k], recipe.batch, False)[0] for k in range(1, REFRESH + 1))
+        refresh(net, map(_unit, views))
+    averaged = copies(net)
     net.set_weights(raw)
     return averaged
-
-
-def _copies(net: Any) -> Arrays:
-    """Return the weights of `net` in memory of their own."""
-    return [np.array(w) for w in net.get_weights()]
 
 
 def _unit(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
@@ -220,23 +191,26 @@ def _unit(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
 
 def fingerprint(train: Sequence[Picture], validation: Sequence[Picture], recipe: DetectRecipe) -> str:
     """Return a digest of all that decides a run, so that a state is not continued by another one."""
-    digest = hashlib.sha256(json.dumps(recipe.as_dict()).encode())
-    for picture in (*train, *validation):
-        digest.update(picture.levels[0].data)
-        for values in (picture.labels.boxes, picture.labels.landmarks, picture.labels.scores, picture.labels.ignore):
-            digest.update(np.ascontiguousarray(values).data)
-    return digest.hexdigest()
+    arrays = list[npt.NDArray[Any]]()
+    for p in (*train, *validation):
+        arrays += [p.levels[0], p.labels.boxes, p.labels.landmarks, p.labels.scores, p.labels.ignore]
+    return state.fingerprint(recipe.as_dict(), arrays)
 
 
-def find(model: Any, pictures: Sequence[Picture], min_score: float = LEAST_SCORE) -> Iterator[Found]:
-    """Yield what a keras.Model of a fixed size finds in each picture, in the picture's pixels."""
+def find(
+    model: Any, pictures: Sequence[Picture], min_score: float = LEAST_SCORE, least_side: float = 0.0
+) -> Iterator[Found]:
+    """Yield what a keras.Model of a fixed size finds in each picture, in the picture's pixels.
+
+    `min_score` and `least_side` are those of `edgefer.grid.decode`.
+    """
     height, width = model.input_shape[1:3]
     letterbox = Letterbox(height, width)
     for i in range(0, len(pictures), 16):
         placed = [letterbox(picture.levels[0]) for picture in pictures[i : i + 16]]
         inputs = _unit(np.stack([pixels for pixels, _ in placed]))
         for grid, (_, where) in zip(np.asarray(model.predict_on_batch(inputs)), placed, strict=True):
-            found = decode(grid, min_score)
+            found = decode(grid, min_score, least_side=least_side)
             yield Found(where.boxes(found.boxes), found.scores, where.points(found.landmarks))
 
 

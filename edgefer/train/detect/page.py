@@ -23,7 +23,8 @@ from edgefer.train import drawing
 from edgefer.train.detect import fit as fitting
 from edgefer.train.detect.fit import DetectFit, LookReport, find
 from edgefer.train.detect.pictures import Picture
-from edgefer.train.run_page import PNG_WIDTH_AT, duration, write_pages
+from edgefer.train.detect.views import map_of, pixels_of
+from edgefer.train.run_page import duration, recipe_facts, shown, write_pages
 
 SHOWN = 24
 """Pictures of what is missed, and of what is found and is no face."""
@@ -53,10 +54,7 @@ def write_detect_page(bundle: DetectorBundle, result: DetectFit, scenes: Sequenc
 
 def _page(bundle: DetectorBundle, result: DetectFit, figures: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
     def picture(name: str, alt: str) -> str:
-        if name not in pictures:
-            return page.paragraph("None.")
-        width = int.from_bytes(pictures[name][PNG_WIDTH_AT : PNG_WIDTH_AT + 4], "big")
-        return page.image(pictures[name], alt, width * drawing.CSS_DPI // drawing.DPI)
+        return shown(pictures[name], alt) if name in pictures else page.paragraph("None.")
 
     low, high = figures["ci95"]
     size = f"{fitting.WIDTH}×{fitting.HEIGHT}"
@@ -71,11 +69,6 @@ def _page(bundle: DetectorBundle, result: DetectFit, figures: Mapping[str, Any],
         ("false faces there", f"{figures['false_in_empty']} in {figures['empty']:,} pictures without a face"),
         ("best look", f"after step {result.best.step:,} of {result.history[-1].step:,}"),
         ("training took", duration(result.seconds)),
-    ]
-    recipe = [
-        (f"{name}.{key}" if key else name, str(part))
-        for name, value in bundle.recipe.items()
-        for key, part in (value.items() if isinstance(value, Mapping) else [("", value)])
     ]
     title = f"{bundle.architecture}: {bundle.path.name}"
     parts = [
@@ -94,7 +87,7 @@ def _page(bundle: DetectorBundle, result: DetectFit, figures: Mapping[str, Any],
         page.paragraph("The surest first. A face among these is a label to look at, not a mistake."),
         picture("false.png", "finds where no face is labelled"),
         page.heading("Recipe", 2),
-        page.facts(recipe),
+        page.facts(recipe_facts(bundle.recipe)),
     ]
     return page.document(title, "\n".join(parts))
 
@@ -159,16 +152,11 @@ def _cut(scene: Picture, box: Floats) -> Pixels:
     """Return a box with half as much on each side of it, uint8 [SIDE, SIDE], the box drawn."""
     x, y, w, h = (float(v) for v in box)
     scale = SIDE / (2 * max(w, h))
-    level = min(max(0, int(np.floor(np.log2(1 / scale)))), len(scene.levels) - 1)
-    pixels, full = scene.levels[level], scene.levels[0]
-    down, across = (scale * a / b for a, b in zip(full.shape, pixels.shape, strict=True))
-    left, top = SIDE / 2 - scale * (x + w / 2), SIDE / 2 - scale * (y + h / 2)
-    matrix = np.array([[across, 0, left + across / 2 - 0.5], [0, down, top + down / 2 - 0.5]])
-    cut = cv2.warpAffine(pixels, matrix, (SIDE, SIDE), flags=cv2.INTER_LINEAR, borderValue=(255,))
+    cut = pixels_of(scene, map_of((x + w / 2, y + h / 2), (SIDE / 2, SIDE / 2), scale), scale, SIDE, SIDE, 255)
     near, far = (tuple(round(SIDE / 2 + sign * scale * side / 2) for side in (w, h)) for sign in (-1, 1))
     for thickness, tone in ((5, 0), (2, 255)):  # to be seen on any ground
         cv2.rectangle(cut, near, far, (tone,), thickness)
-    return np.asarray(cut, np.uint8)
+    return cut
 
 
 def _sheet(cuts: Sequence[Pixels]) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any
 
 from edgefer.errors import RecipeError
 from edgefer.train.detect.network import VARIANTS
-from edgefer.train.fields import at_least, between, check, checked, hint, one_of, plain, read_recipe, recipes_in
+from edgefer.train.fields import at_least, between, build, check, one_of, plain, read_recipe, recipes_in
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class DetectRecipe:
     check_every: int = 1000
     """Steps from one look at the validation scenes to the next."""
     false_rate: float = 0.0025
-    """False faces in a training picture without a face that the threshold of the bundle allows, on average."""
+    """False faces in a training picture without a face that the bundle's threshold allows, on average, at any size."""
     seed: int = 1
     views: Views = field(default_factory=Views)
 
@@ -150,17 +150,4 @@ def load_recipe(name_or_path: str, overrides: Mapping[str, Any] | None = None) -
 
 def from_dict(values: Mapping[str, Any], overrides: Mapping[str, Any] | None = None) -> DetectRecipe:
     """Return the recipe of plain data, as `as_dict` gives it and a manifest holds it; raises as `load_recipe` does."""
-    values = dict(values)
-    views = values.pop("views", {})
-    if not isinstance(views, Mapping):
-        raise RecipeError(f"recipe: views must be a table, found {views!r}")
-    views = dict(views)
-    for name, value in (overrides or {}).items():
-        if value is not None:
-            table, _, key = name.rpartition(".")
-            if table not in ("", "views"):
-                raise RecipeError(f"recipe: unknown table {table!r}{hint(table, ['views'])}; known: views")
-            (views if table else values)[key] = value
-    return DetectRecipe(
-        **checked(DetectRecipe, values, "", TABLES), views=Views(**checked(Views, views, "views.", TABLES))
-    )
+    return build(DetectRecipe, TABLES, values, overrides)

@@ -118,7 +118,7 @@ class Viewer:
         scale = min(height / high, width / wide)
         middle, place = (wide / 2, high / 2), (wide * scale / 2, high * scale / 2)
         flipped = rng.random() < self._settings.flip
-        return _warp(picture, _matrix(middle, place, scale, 0.0, flipped), scale, flipped, height, width, FILL)
+        return _warp(picture, map_of(middle, place, scale, 0.0, flipped), scale, flipped, height, width, FILL)
 
     def _cut(
         self,
@@ -134,22 +134,15 @@ class Viewer:
         most = self._settings.rotation
         angle = rng.uniform(-most, most) if rng.random() < 0.3 else rng.normal(0, most / 5)
         flipped = rng.random() < self._settings.flip
-        matrix = _matrix(middle, place, scale, float(np.clip(angle, -most, most)), flipped)
+        matrix = map_of(middle, place, scale, float(np.clip(angle, -most, most)), flipped)
         beside: int | Pixels = FILL if rng.random() < 0.5 else int(rng.integers(256))
         if rng.random() < BEHIND:
             other = self._without[rng.integers(len(self._without))]
             if not len(other.labels.boxes):
                 high, wide = other.levels[0].shape
                 fills = max(height / high, width / wide)
-                beside = _warp(
-                    other,
-                    _matrix((wide / 2, high / 2), (width / 2, height / 2), fills, 0.0, False),
-                    fills,
-                    False,
-                    height,
-                    width,
-                    FILL,
-                ).pixels
+                to_fill = map_of((wide / 2, high / 2), (width / 2, height / 2), fills)
+                beside = pixels_of(other, to_fill, fills, height, width, FILL)
         return _warp(picture, matrix, scale, flipped, height, width, beside)
 
     def _mosaic(self, rng: np.random.Generator, height: int, width: int, largest: float) -> View:
@@ -185,8 +178,8 @@ class Viewer:
         return View(pixels, Labels(found, marks, np.ones(len(found), np.float32), ignore))
 
 
-def _matrix(
-    middle: tuple[float, float], place: tuple[float, float], scale: float, angle: float, flipped: bool
+def map_of(
+    middle: tuple[float, float], place: tuple[float, float], scale: float, angle: float = 0.0, flipped: bool = False
 ) -> Floats64:
     """Return the affine map [2, 3] that mirrors, scales, turns by `angle` degrees and brings `middle` to `place`."""
     turn = np.deg2rad(angle)
@@ -208,6 +201,14 @@ def _warp(
     beside: int | Pixels,
 ) -> View:
     """Return the picture through the map `matrix`, with what its faces become; `beside` is seen where it ends."""
+    pixels = pixels_of(picture, matrix, scale, height, width, beside)
+    return View(pixels, _mapped(picture.labels, matrix, flipped, height, width))
+
+
+def pixels_of(
+    picture: Picture, matrix: Floats64, scale: float, height: int, width: int, beside: int | Pixels
+) -> Pixels:
+    """Return the pixels of a picture through a map, uint8 [height, width]; `beside` is seen where it ends."""
     level = min(max(0, int(np.floor(np.log2(1 / scale) + 0.25))), len(picture.levels) - 1)
     pixels = picture.levels[level]
     full = picture.levels[0]
@@ -229,13 +230,12 @@ def _warp(
         cut = cv2.warpAffine(
             pixels, of_level, (width, height), beside, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_TRANSPARENT
         )
-    return View(np.asarray(cut, np.uint8), _mapped(picture.labels, matrix, scale, flipped, height, width))
+    return np.asarray(cut, np.uint8)
 
 
-def _mapped(labels: Labels, matrix: Floats64, scale: float, flipped: bool, height: int, width: int) -> Labels:
+def _mapped(labels: Labels, matrix: Floats64, flipped: bool, height: int, width: int) -> Labels:
     """Return the labels in pixels of a view, without what is outside; what is hardly in it or too small is ignored."""
-    boxes = _mapped_boxes(labels.boxes, matrix, scale)
-    ignore = _mapped_boxes(labels.ignore, matrix, scale)
+    boxes, ignore = _mapped_boxes(labels.boxes, matrix), _mapped_boxes(labels.ignore, matrix)
     marks = labels.landmarks @ matrix[:, :2].T.astype(np.float32) + matrix[:, 2].astype(np.float32)
     if flipped:
         marks = marks[:, [1, 0, 2, 4, 3]]
@@ -247,7 +247,7 @@ def _mapped(labels: Labels, matrix: Floats64, scale: float, flipped: bool, heigh
     return Labels(boxes[asked], marks[asked].astype(np.float32), labels.scores[asked], ignore)
 
 
-def _mapped_boxes(boxes: Floats, matrix: Floats64, scale: float) -> Floats:
+def _mapped_boxes(boxes: Floats, matrix: Floats64) -> Floats:
     """Return boxes [k, 4] through a map: about what an ellipse within each becomes."""
     middles = (boxes[:, :2] + boxes[:, 2:] / 2) @ matrix[:, :2].T + matrix[:, 2]
     cos, sin = np.abs(matrix[0, :2])

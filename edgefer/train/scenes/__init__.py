@@ -17,10 +17,10 @@ import numpy.typing as npt
 from edgefer import plugins
 from edgefer.errors import DataError
 from edgefer.grid import LANDMARKS as LANDMARKS
+from edgefer.train.data import Progress as Progress
+from edgefer.train.data import pick as pick
 
 Floats = npt.NDArray[np.float32]
-Progress = Callable[[int, int], None]
-"""Called as `progress(done, total)` while something long is read."""
 
 LIMIT = 1e6
 """No coordinate, and no side of a picture, is larger."""
@@ -113,17 +113,6 @@ def _read(path: Path, progress: Progress | None) -> Splits:
         raise DataError(f"{path} has no form with face boxes. Found: {_found(path)}. Possible: {possible}")
     splits: Splits = fitting[0].read(path, progress)
     return splits
-
-
-def pick(splits: Splits, split: str | None) -> tuple[str, list[Scene]]:
-    """Return the split asked for, or else the one that was held out: test, validation, all, train.
-
-    Raises DataError when the data has no such split.
-    """
-    for name in (split,) if split else ("test", "validation", "all", "train"):
-        if name in splits:
-            return name, splits[name]
-    raise DataError(f"the data has no split {split!r}; it has: {', '.join(splits)}")
 
 
 def for_training(splits: Splits, seed: int, fraction: float = 0.1) -> tuple[list[Scene], list[Scene]]:

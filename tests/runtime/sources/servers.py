@@ -16,7 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edgefer import cartoon
+from edgefer.cartoon.clip import clip
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 MULTIPART = b"HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=frame\r\n\r\n"
@@ -27,7 +27,7 @@ Handler = Callable[[socket.socket, bytes], None]
 
 @functools.cache
 def pictures(count: int = 6) -> list[np.ndarray]:
-    return [image for image, _ in cartoon.clip(count, size=(320, 240), faces=1)]
+    return [image for image, _ in clip(count, size=(320, 240), faces=1)]
 
 
 def jpeg(image: np.ndarray, *flags: int) -> bytes:

@@ -19,7 +19,7 @@ from edgefer.bundle import open_detector_bundle
 from edgefer.commands.train import command
 from edgefer.errors import EdgeferError
 from edgefer.train.detect.network import VARIANTS
-from edgefer.train.make import state_file
+from edgefer.train.unfinished import state_file
 
 needs_keras = pytest.mark.skipif(not plugins.installed("keras"), reason="needs edgefer[train]")
 SMALL = ("--arch", "det-xs", "--batch", "2", "--set", "views.width=64", "--set", "views.height=64")
@@ -59,7 +59,7 @@ def test_the_list_is_complete_and_quick_to_get() -> None:
         (["--out", "x"], "--data is needed"),
         (["--data", "."], "--out is needed"),
         (["--arch", "edge-s"], "'edge-s' is not one of: det-xs, det-s"),
-        (["--epochs", "3"], "--epochs is not for --task detect"),
+        (["--epochs", "3"], "--epochs is not for --task detect; leave it out"),
         (["--votes", "x.csv"], "--votes is not for"),
         (["--merge", "sad+neutral"], "--merge is not for"),
         (["--drop-rows", "x.csv"], "--drop-rows is not for"),

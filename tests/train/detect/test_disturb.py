@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgefer import cartoon
+from edgefer.cartoon.clip import clip
 from edgefer.train.detect.disturb import disturb, hide
 from edgefer.train.detect.recipe import Views
 
 KINDS = ("light", "dark", "shadow", "blur", "motion", "coarse", "noise", "jpeg")
 OFF = Views(**dict.fromkeys((*KINDS, "hide"), 0.0))  # type: ignore[arg-type]
 ON = Views(**dict.fromkeys((*KINDS, "hide"), 1.0))  # type: ignore[arg-type]
-FRAME = cv2.cvtColor(next(cartoon.clip(1, size=(160, 128), faces=1))[0], cv2.COLOR_BGR2GRAY)
+FRAME = cv2.cvtColor(next(clip(1, size=(160, 128), faces=1))[0], cv2.COLOR_BGR2GRAY)
 BOX = np.array([[55, 35, 50, 60]], np.float32)
 
 

@@ -148,8 +148,8 @@ def test_no_scale_moves_the_picture_by_a_part_of_a_pixel(
     x, y = np.arange(width) + 0.5, np.arange(height)[:, None] + 0.5  # pixel i spans i to i + 1
     soft = np.exp(-((x - spot[0]) ** 2 + (y - spot[1]) ** 2) / (2 * (3 * max(1, 1 / scale)) ** 2))
     picture = read((200 * soft).round().astype(np.uint8))
-    matrix = views._matrix(spot, (64.3, 57.6), scale, angle, flipped)
-    seen = views._warp(picture, matrix, scale, flipped, 120, 128, 0).pixels.astype(float)
+    matrix = views.map_of(spot, (64.3, 57.6), scale, angle, flipped)
+    seen = views.pixels_of(picture, matrix, scale, 120, 128, 0).astype(float)
     rows, columns = np.arange(120) + 0.5, np.arange(128) + 0.5
     middle = (seen.sum(axis=0) @ columns / seen.sum(), seen.sum(axis=1) @ rows / seen.sum())
     np.testing.assert_allclose(middle, (64.3, 57.6), atol=0.1)
@@ -221,9 +221,9 @@ def test_each_face_is_asked_for_or_ignored_or_out_of_sight(data: st.DataObject) 
     known = Labels(
         np.array(boxes, np.float32), np.zeros((count, 5, 2), np.float32), scores, np.array(boxes, np.float32)
     )
-    matrix = views._matrix((0, 0), (80, 64), scale, angle, data.draw(st.booleans()))
-    found = views._mapped(known, matrix, scale, False, 128, 160)
-    every = views._mapped_boxes(known.boxes, matrix, scale)
+    matrix = views.map_of((0, 0), (80, 64), scale, angle, data.draw(st.booleans()))
+    found = views._mapped(known, matrix, False, 128, 160)
+    every = views._mapped_boxes(known.boxes, matrix)
     ends = np.minimum(every[:, :2] + every[:, 2:], (160, 128))
     seen = np.maximum(ends - np.maximum(every[:, :2], 0), 0).prod(axis=1) / every[:, 2:].prod(axis=1)
     side = np.sqrt(every[:, 2:].prod(axis=1))
