@@ -1,4 +1,4 @@
-"""Write scores.toml, which `edgefer train --list` shows, and the README's table of systems, from trained bundles.
+"""Write scores.toml, which `edgefer train --list` shows, and the table of docs/systems.md, from trained bundles.
 
     python benchmarks/systems.py runs/mlp.edgefer runs/cnn-6.edgefer …
 
@@ -18,10 +18,10 @@ from edgefer.train.listing import Entry, listing
 from edgefer.train.recipe import load_recipe
 
 SCORES = Path(__file__).parent.parent / "edgefer" / "train" / "scores.toml"
-README = SCORES.parent.parent.parent / "README.md"
+PAGE = SCORES.parent.parent.parent / "docs" / "systems.md"
 START, END = "<!-- systems: written by benchmarks/systems.py -->", "<!-- systems end -->"
 HEAD = """\
-# What our own runs reached, single pass, float, on PublicTest, for `edgefer train --list` and the table in the README.
+# What our own runs reached, single pass, float, on PublicTest, for `edgefer train --list` and the table in docs/systems.md.
 # Written by benchmarks/systems.py. --data is a folder with FER2013's Training and PublicTest as train.npz and
 # validation.npz, with rows; the 901 rows that --drop-rows names stand, exactly or nearly, in a test split.
 """
@@ -37,10 +37,10 @@ def main() -> None:
     print(f"wrote {SCORES}", file=sys.stderr)
     table = "| system | layers | parameters | MMACs | its document | ours | epochs |\n|---|---|---|---|---|---|---|\n"
     table += "".join(f"{row(entry)}\n" for entry in listing())
-    before, _, rest = README.read_text(encoding="utf-8").partition(f"{START}\n")
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(f"{START}\n")
     _, _, after = rest.partition(END)
-    files.write_text(README, f"{before}{START}\n{table}{END}{after}")
-    print(f"wrote {README}", file=sys.stderr)
+    files.write_text(PAGE, f"{before}{START}\n{table}{END}{after}")
+    print(f"wrote {PAGE}", file=sys.stderr)
 
 
 def score(bundle: Bundle) -> str:
@@ -69,7 +69,7 @@ def score(bundle: Bundle) -> str:
 
 
 def row(entry: Entry) -> str:
-    """Return a row of the README's table."""
+    """Return a row of the table."""
     f, s = entry.facts, entry.score
     counts = f"{f.parameters:,}" + (f" ({f.trainable:,} trained)" if f.trainable != f.parameters else "")
     document = "ours" if f.document == "edgefer" else f"{f.document_score:.3f} {f.document_split}".replace("0.", ".", 1)
