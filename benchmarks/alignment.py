@@ -18,7 +18,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edgefer.bundle import open_bundle
+from edgefer.bundle import open_bundle, open_detector_bundle
 from edgefer.metrics import mcnemar
 from edgefer.preprocess import tilt
 from edgefer.runtime.detectors import edge
@@ -57,7 +57,7 @@ def main() -> None:
     bundle = open_bundle(arguments.model)
     engine = open_engine(bundle, "litert").engine
     edge.ALIGN_FROM = 0.0
-    finder = edge.open_detector(arguments.detector, continuous=True)
+    finder = edge.open_edge(open_detector_bundle(arguments.detector), edge.VIDEO_SIDE)
     _, faces = datasets.pick(datasets.read(arguments.data), arguments.split)
     faces = faces.ordered(bundle.labels)
     rows = np.random.default_rng(1).permutation(len(faces))[: arguments.faces]

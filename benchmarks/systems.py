@@ -21,9 +21,9 @@ SCORES = Path(__file__).parent.parent / "edgefer" / "train" / "scores.toml"
 PAGE = SCORES.parent.parent.parent / "docs" / "systems.md"
 START, END = "<!-- systems: written by benchmarks/systems.py -->", "<!-- systems end -->"
 HEAD = """\
-# What our own runs reached, single pass, float, on PublicTest, for `edgefer train --list` and the table in docs/systems.md.
-# Written by benchmarks/systems.py. --data is a folder with FER2013's Training and PublicTest as train.npz and
-# validation.npz, with rows; the 901 rows that --drop-rows names stand, exactly or nearly, in a test split.
+# What our own runs reached, single pass, float, on PublicTest, for `edgefer train --list` and docs/systems.md. Made by
+# benchmarks/systems.py. --data is a folder with FER2013's Training and PublicTest as train.npz and validation.npz, with
+# rows; the 901 rows that --drop-rows names stand, exactly or nearly, in a test split.
 """
 
 

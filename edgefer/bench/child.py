@@ -94,7 +94,7 @@ def _opened(
 def _detector(
     bundle: DetectorBundle, subject: Subject, size: Size, frames: Pixels
 ) -> tuple[LoadedEngine, Callable[[], object]]:
-    detector = open_edge(bundle, size[1], size[1], subject.engine, subject.precision)
+    detector = open_edge(bundle, size[1], subject.engine, subject.precision)
     artifact = bundle.sized(load(subject.engine).FORMAT, subject.precision, size)
     return LoadedEngine(detector.engine, subject.engine, artifact), _Detections(detector, frames)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -91,11 +92,16 @@ class EdgeFinder(Finder):
             kind = f"{form} {precision}" if precision else form
             raise DetectorError(f"{bundle.path} has no {kind} for pictures {size} pixels wide; it has: {has}")
         artifact = bundle.sized(form, precision, shape)
-        self._edge = edge.open_edge(bundle, size, size, name, precision)
+        self._open = partial(edge.open_edge, bundle, size, name, precision)
+        self._edge = self._open()
         version = f"{name} {self._edge.engine.version}"
         self.runtime = self._edge
         self.threshold = bundle.threshold
         self.model = Model(artifact.path, artifact.bytes, artifact.file.sha256, version, artifact.precision)
+
+    def in_video(self) -> FaceDetector:
+        """Open the detector that remembers where faces were in the frame before."""
+        return self._open(continuous=True)
 
     def find(self, image: Pixels) -> tuple[Finds, Finds]:
         """Return all finds, and those from the bundle's threshold on."""

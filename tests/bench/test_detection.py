@@ -139,8 +139,13 @@ def test_json_is_a_record_and_nothing_else(scenes: Path, bundle: DetectorBundle)
     assert all(len(row.ms.rounds) == 5 and row.ms.p50 > 0 for row in record.rows)
     (clip,) = record.clips
     assert (clip.name, clip.frames) == ("demo:12", 12)
-    assert [(row.detector, row.continuous) for row in clip.rows] == [("edge", False), ("haar", False), ("haar", True)]
-    assert [row.with_a_face for row in clip.rows] == [12, 12, 12]
+    assert [(row.detector, row.continuous) for row in clip.rows] == [
+        ("edge", False),
+        ("haar", False),
+        ("edge", True),
+        ("haar", True),
+    ]
+    assert [row.with_a_face for row in clip.rows] == [12, 12, 12, 12]
 
 
 def test_a_table_for_people(scenes: Path) -> None:

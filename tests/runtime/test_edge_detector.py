@@ -23,7 +23,7 @@ from edgefer.preprocess import Pixels
 from edgefer.runtime import engines
 from edgefer.runtime.detectors import edge, open_detector
 from edgefer.runtime.detectors._square import HAAR_SIDE
-from edgefer.runtime.detectors.edge import Edge, Look
+from edgefer.runtime.detectors.edge import Edge, EdgeInVideo, Look
 from edgefer.runtime.engines import Answers, Pictures
 
 SIZE = (240, 320)
@@ -98,6 +98,50 @@ def test_boxes_are_square_about_the_same_middle_in_pixels_of_the_picture(
     np.testing.assert_allclose(np.array(aligned.eyes), np.array([[70, 68.75], [90, 68.75]]) * scale, atol=0.01)
     monkeypatch.setattr(edge, "ALIGN_FROM", math.inf)
     assert detector.detect(black(*shape))[0].eyes is None
+
+
+HERE, THERE = (60.0, 50.0, 40.0, 50.0), (200.0, 120.0, 40.0, 50.0)
+MOVED = (70.0, 56.0, 40.0, 50.0)
+"""Overlaps HERE by .49."""
+
+
+def scored(box: tuple[float, float, float, float], score: float) -> Floats:
+    """Return the grid that means one box with this score."""
+    grid = grid_of(box)
+    grid[..., 0][grid[..., 0] > -9] = math.log(score / (1 - score))
+    return grid
+
+
+def seen_in_video(*grids: Floats, shapes: list[tuple[int, int]] | None = None, threshold: float = 0.8) -> list[int]:
+    """Return how many faces are found in frames that the network answers with these grids."""
+    engine = Answering(grids[0])
+    detector = EdgeInVideo([Look(engine, SIZE)], threshold)
+    found = []
+    for grid, shape in zip(grids, shapes or [(240, 320)] * len(grids), strict=True):
+        engine.grid = grid
+        found.append(len(detector.detect(black(*shape))))
+    return found
+
+
+def test_in_a_video_less_is_enough_where_a_face_was() -> None:
+    sure, less, least = scored(HERE, 0.81), scored(HERE, 0.46), scored(HERE, 0.42)  # .44 is enough
+    assert seen_in_video(less, sure, less, less, least, less) == [0, 1, 1, 1, 0, 0]
+    assert seen_in_video(sure, scored(MOVED, 0.6), scored(HERE, 0.6)) == [1, 1, 1]
+    assert seen_in_video(sure, scored(THERE, 0.6), less) == [1, 0, 0]
+    assert seen_in_video(sure, np.maximum(less, scored(THERE, 0.9)), less) == [1, 2, 1]
+
+
+def test_in_a_video_of_another_size_nothing_is_remembered() -> None:
+    sure, less = scored(HERE, 0.81), scored(HERE, 0.6)
+    assert seen_in_video(sure, less, less, shapes=[(240, 320), (480, 640), (480, 640)]) == [1, 0, 0]
+
+
+def test_pictures_are_not_remembered() -> None:
+    engine = Answering(scored(HERE, 0.81))
+    detector = Edge([Look(engine, SIZE)], 0.8)
+    assert len(detector.detect(black(240, 320))) == 1
+    engine.grid = scored(HERE, 0.6)
+    assert not detector.detect(black(240, 320))
 
 
 def looks(grid: Floats, smaller: Floats) -> tuple[Edge, Answering]:
@@ -318,7 +362,7 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 def test_every_engine_finds_the_same_faces_at_every_size(engine: str, size: int, drawn: Pixels) -> None:
     faces = open_detector("edge", size=size).detect(drawn)
     assert len(faces) == 2
-    reference = edge.open_edge(open_detector_bundle(), size, size, "litert").detect(drawn)
+    reference = edge.open_edge(open_detector_bundle(), size, "litert").detect(drawn)
     for face, other in zip(faces, reference, strict=True):
         for a, b in zip(vars(face.box).values(), vars(other.box).values(), strict=True):
             assert abs(a - b) <= 0.1 * other.box.width

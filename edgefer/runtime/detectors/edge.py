@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from edgefer.boxes import iou
 from edgefer.bundle import DetectorBundle, Size, open_detector_bundle, size_name
 from edgefer.errors import BundleError, DetectorError, EngineError
-from edgefer.grid import CHANNELS, STRIDE, Found, decode, joined
+from edgefer.grid import CHANNELS, MAX_OVERLAP, STRIDE, Found, decode, joined
 from edgefer.letterbox import LEAST_AGAIN, Letterbox, Placed, halved
 from edgefer.letterbox import SIZES as LOOKED_AT
 from edgefer.preprocess import Pixels
@@ -35,6 +36,10 @@ ALIGN_FROM = 10.0
 The eyes tell about half of a tilt: that is a head turned by some 18°. Of such faces more are read rightly then; those
 that are turned less are read neither better nor worse (benchmarks/alignment.py).
 """
+
+
+STAYS = 0.55
+"""Part of the threshold that is enough in a video where a face was in the frame before."""
 
 
 class Look:
@@ -72,7 +77,7 @@ class Look:
 
 
 class Edge:
-    """Finds faces on copies of the picture that fill its networks' inputs; remembers nothing.
+    """Finds faces on copies of the picture that fill its networks' inputs.
 
     The network sees no face whole that is wider than some 170 pixels. So it looks again, at half the size, for a
     quarter of the time, where all but small faces get a second opinion.
@@ -93,13 +98,17 @@ class Edge:
 
         Raises DetectorError when an engine fails.
         """
-        found = self.find(image, self._threshold)
+        found = self.sure(image)
         if not len(found.scores):
             return []
         eyes = found.landmarks[:, :2].copy()
         lines = eyes[:, 1] - eyes[:, 0]
         eyes[np.abs(np.degrees(np.arctan2(lines[:, 1], lines[:, 0]))) < ALIGN_FROM] = np.nan
         return square_faces(found.boxes, found.scores, eyes, image.shape[1], image.shape[0])
+
+    def sure(self, image: Pixels) -> Found:
+        """Return the finds that are faces, in pixels of `image`, with their own boxes; raises DetectorError."""
+        return self.find(image, self._threshold)
 
     def find(self, image: Pixels, min_score: float) -> Found:
         """Return all finds of a score, in pixels of `image`, with their own boxes; raises DetectorError as `detect`."""
@@ -117,6 +126,30 @@ class Edge:
         return found
 
 
+class EdgeInVideo(Edge):
+    """Remembers where faces were in the frame before: a find there needs less to be one.
+
+    So a face that turns aside, or that something passes before, is not lost for some frames, while what is no face has
+    to reach the threshold as ever (hysteresis, as in Canny, 1986). Its pictures must follow one another.
+    """
+
+    def __init__(self, looks: Sequence[Look], threshold: float) -> None:
+        """As `Edge`."""
+        super().__init__(looks, threshold)
+        self._known = np.empty((0, 4), np.float32)
+        self._shape: tuple[int, ...] = ()
+
+    def sure(self, image: Pixels) -> Found:
+        """Return the finds that are faces, as `Edge`, and remember them."""
+        found = self.find(image, STAYS * self._threshold)
+        sure = found.scores >= self._threshold
+        if image.shape == self._shape:
+            sure |= (iou(found.boxes, self._known) > MAX_OVERLAP).any(axis=1)
+        faces = found.take(np.flatnonzero(sure))
+        self._known, self._shape = faces.boxes, image.shape
+        return faces
+
+
 def open_detector(model: Path | None, continuous: bool, size: int | None = None) -> FaceDetector:
     """Return the detector that ships, or the one in the bundle `model`; `size` is the width of what it looks at.
 
@@ -124,8 +157,7 @@ def open_detector(model: Path | None, continuous: bool, size: int | None = None)
     DetectorError when there is no such bundle or size, or nothing here can run it.
     """
     try:
-        bundle = open_detector_bundle(model)
-        return open_edge(bundle, VIDEO_SIDE if continuous else PICTURE_SIDE, size)
+        return open_edge(open_detector_bundle(model), size, continuous=continuous)
     except (BundleError, EngineError) as error:
         hint = "" if model is None else "; --detector-model takes the folder of a face detector's bundle"
         raise DetectorError(f"detector edge: {error}{hint}") from error
@@ -133,25 +165,27 @@ def open_detector(model: Path | None, continuous: bool, size: int | None = None)
 
 def open_edge(
     bundle: DetectorBundle,
-    usual: int,
     size: int | None = None,
     engine: str | None = None,
     precision: str | None = None,
+    *,
+    continuous: bool = False,
 ) -> Edge:
-    """Return the detector that looks at pictures of `size`, or of the `usual` size or the next smaller that there is.
+    """Return the detector that looks at pictures of `size`, or of the usual size or the next smaller that there is.
 
-    `engine` runs it, or else the first of ENGINES that can; without `precision` int8 comes first. Raises BundleError,
-    EngineError, or DetectorError when the bundle lacks the size.
+    `engine` runs it, or else the first of ENGINES that can; without `precision` int8 comes first. With `continuous` its
+    pictures are those of a video. Raises BundleError, EngineError, or DetectorError when the bundle lacks the size.
     """
     name = engine or engines.choose(bundle, ENGINES)[0]
     format = engines.load(name).FORMAT
     sizes = bundle.sizes(format, precision)
+    usual = VIDEO_SIDE if continuous else PICTURE_SIDE
     chosen = nearest(sizes, usual) if size is None else _of(sizes, size, bundle)
     looks = []
     for each in [s for s in reversed(sizes) if s == chosen or 2 * s[1] <= chosen[1]]:
         opened = engines.open_artifact(bundle, bundle.sized(format, precision, each), name, THREADS)
         looks.append(Look(opened.engine, each))
-    return Edge(looks, bundle.threshold)
+    return (EdgeInVideo if continuous else Edge)(looks, bundle.threshold)
 
 
 def _of(sizes: Sequence[Size], width: int, bundle: DetectorBundle) -> Size:
