@@ -404,8 +404,23 @@ def test_grey_and_colour_of_equal_channels_are_the_same(drawn: Pixels) -> None:
     assert first == second
 
 
-def test_it_remembers_nothing(drawn: Pixels) -> None:
+def test_the_same_frame_has_the_same_faces_after_another(drawn: Pixels) -> None:
     detector = open_detector("edge", continuous=True)
     first = detector.detect(drawn)
     assert detector.detect(np.full_like(drawn, 128)) == []
     assert detector.detect(drawn) == first
+
+
+@pytest.mark.parametrize(("degrees", "zoom", "gained"), [(3, 1.0, 6), (0, 0.96, 12)], ids=["tilting", "going away"])
+def test_in_a_video_faces_are_kept_longer(drawn: Pixels, degrees: float, zoom: float, gained: int) -> None:
+    height, width = drawn.shape[:2]
+    alone, video = open_detector("edge", size=320), open_detector("edge", size=320, continuous=True)
+    found = []
+    for k in range(60):
+        matrix = cv2.getRotationMatrix2D((width / 2, height / 2), degrees * k, zoom**k)
+        frame = np.asarray(cv2.warpAffine(drawn, matrix, (width, height)), np.uint8)
+        found.append((len(alone.detect(frame)), len(video.detect(frame))))
+    assert found[0] == (2, 2)
+    assert all(before <= now <= 2 for before, now in found)
+    assert sum(now - before for before, now in found) >= gained  # 8 and 18 when this was written
+    assert found[-1] == (0, 0)
