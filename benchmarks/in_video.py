@@ -23,8 +23,8 @@ import numpy as np
 from edgefer.boxes import iou
 from edgefer.bundle import DetectorBundle, open_detector_bundle
 from edgefer.commands._shared import bar
+from edgefer.preprocess import read_picture
 from edgefer.runtime.detectors.edge import open_edge
-from edgefer.runtime.sources import read_picture
 from edgefer.train import scenes
 
 FRAMES = 24

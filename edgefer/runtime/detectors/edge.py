@@ -143,11 +143,12 @@ class EdgeInVideo(Edge):
         """Return the finds that are faces, as `Edge`, and remember them."""
         found = self.find(image, STAYS * self._threshold)
         sure = found.scores >= self._threshold
-        if image.shape == self._shape:
-            sure |= (iou(found.boxes, self._known) > MAX_OVERLAP).any(axis=1)
-        faces = found.take(np.flatnonzero(sure))
-        self._known, self._shape = faces.boxes, image.shape
-        return faces
+        if not sure.all():
+            if image.shape == self._shape:
+                sure |= (iou(found.boxes, self._known) > MAX_OVERLAP).any(axis=1)
+            found = found.take(np.flatnonzero(sure))
+        self._known, self._shape = found.boxes, image.shape
+        return found
 
 
 def open_detector(model: Path | None, continuous: bool, size: int | None = None) -> FaceDetector:
