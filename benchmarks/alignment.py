@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from pathlib import Path
 
@@ -57,7 +58,10 @@ def main() -> None:
     bundle = open_bundle(arguments.model)
     engine = open_engine(bundle, "litert").engine
     edge.ALIGN_FROM = 0.0
-    finder = edge.open_edge(open_detector_bundle(arguments.detector), edge.VIDEO_SIDE)
+    detector = open_detector_bundle(arguments.detector)
+    finder = edge.open_edge(detector, edge.VIDEO_SIDE)
+    pairs = (("bundle", bundle), ("detector", detector))
+    identities = {what: {"name": one.name, "digest": one.digest()} for what, one in pairs}
     _, faces = datasets.pick(datasets.read(arguments.data), arguments.split)
     faces = faces.ordered(bundle.labels)
     rows = np.random.default_rng(1).permutation(len(faces))[: arguments.faces]
@@ -92,7 +96,11 @@ def main() -> None:
     cells = " | ".join(f"{natural[f'from_{least}']:.4f}" for least in FROM)
     print(f"| natural | {natural['found']:.3f} | | {natural['plain']:.4f} | {cells} |")
     if arguments.json:
-        record = {"command": " ".join(["python", *sys.argv]), "faces": len(rows), "rows": table, "natural": natural}
+        record = (
+            {"command": shlex.join(["python", *sys.argv])}
+            | identities
+            | {"faces": len(rows), "rows": table, "natural": natural}
+        )
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(json.dumps(record, indent=2) + "\n")
 

@@ -27,9 +27,9 @@ A small convolutional network that finds faces in grey pictures: how sure it is,
 
 {n} photographs that training did not see, with {faces:,} faces; {empty} of them without one. They are the {split}
 split: the weights were chosen on them, the threshold was not. A find is right from an overlap of .5. Sizes are the
-longer side of a face in pixels when the picture's longer side is brought to the size. `edge` looks at its size, and
-again at half of it, as in `edgefer run`. Milliseconds are of frames of 640 pixels on one core of an x86 server; **they
-say nothing about your board**.
+longer side of a face in pixels when the picture's longer side is brought to the size. `edge` looks at its size and
+again at each smaller one, as in `edgefer run`. Milliseconds are of frames of 640 pixels on one core of an x86 server;
+**they say nothing about your board**.
 
 {head}
 {rows}

@@ -3,8 +3,9 @@
     python benchmarks/in_video.py --pictures FOLDER [--split NAME] [--bundle DETECTOR.edgefer] [--json RECORD.json]
 
 Of each picture a clip is made: shifted, turned, zoomed and lit as by a hand that is not steady, with a sensor's noise.
-Recall is of the faces from 24 pixels on at 320×240 whose middle is in the frame, over all frames; a find is right when
-it shares half with a face (intersection over union). With `--lower`, also what a lower threshold would give instead.
+Recall is of the faces whose middle is in the frame and whose box has the area of 24×24 pixels or more at 320×240, over
+all frames; a find is right when it shares half with a face (intersection over union). With `--lower`, also what a lower
+threshold would give instead.
 """
 
 from __future__ import annotations
@@ -138,7 +139,7 @@ def measure(bundle: DetectorBundle, chosen: list[scenes.Scene], lower: list[floa
     with bar("Frames") as progress:
         for done, scene in enumerate(chosen, start=1):
             for detector in detectors:
-                detector.sure(np.zeros((1, 1, 3), np.uint8))  # of another size: the clip before is not remembered
+                detector.forget()
             for frame, faces, ignored in clip(scene, rng):
                 for row, detector in zip(rows, detectors, strict=True):
                     count(row, detector.sure(frame).boxes, faces, ignored, frame.shape)

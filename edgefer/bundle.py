@@ -90,7 +90,7 @@ def open_bundle(path: Path | str | None = None) -> Bundle:
     Without a path it is the one that ships, and a bare name of one that ships means that one, unless there is such a
     path.
 
-    That every file is there with its size is checked here; contents are checked when they are read.
+    That every file is there is checked here; sizes and contents are checked when they are read.
     Raises BundleError: what was wrong, what was found, what to do.
     """
     bundle = open_stored(shipped() if path is None else path)

@@ -115,7 +115,7 @@ def play(bundle: Bundle, video: Path, on_frame: Callable[[int, int], None]) -> C
 
 
 class _Clip:
-    """A frame source that remembers what was drawn in the newest frame."""
+    """A frame source that remembers what was drawn in each frame: it is read ahead of what is counted."""
 
     live = False
     skipped = 0
@@ -124,7 +124,7 @@ class _Clip:
     def __init__(self, frames: int) -> None:
         self.frames = frames
         self.drawn = 0
-        self.emotions: list[str] = []
+        self.emotions: list[tuple[str, ...]] = []
 
     def __enter__(self) -> _Clip:
         return self
@@ -135,12 +135,12 @@ class _Clip:
     def __iter__(self) -> Iterator[Frame]:
         for index, (image, emotions) in enumerate(clip(self.frames, seed=11)):
             self.drawn += len(emotions)
-            self.emotions = list(emotions)
+            self.emotions.append(tuple(emotions))
             yield Frame(index, index / FPS, image)
 
 
 class _Counter(Sink):
-    """A sink that counts faces named as they were drawn; in the main thread, while the clip is at that very frame."""
+    """A sink that counts faces named as they were drawn; in the main thread, where progress is shown."""
 
     name = "counter"
     main_thread = True
@@ -151,7 +151,7 @@ class _Counter(Sink):
         self._on_frame = on_frame
 
     def write(self, frame: Frame, result: FrameResult) -> None:
-        drawn, said = Counter(self._clip.emotions), Counter(face.label for face in result.faces)
+        drawn, said = Counter(self._clip.emotions[frame.index]), Counter(face.label for face in result.faces)
         self.right += (drawn & said).total()
         self._on_frame(frame.index + 1, self._clip.frames)
 

@@ -15,8 +15,8 @@ from edgefer.bench.latency import Plan, Progress
 from edgefer.bench.record import BenchRecord
 from edgefer.bench.rounds import Windows, measure, sustain
 from edgefer.bench.rows import Measurement, Score, identity
-from edgefer.bench.subjects import Pixels, Subject, detections, models, pipelines
-from edgefer.bundle import Bundle, DetectorBundle, Size, size_name
+from edgefer.bench.subjects import Pixels, Subject, detections, models, named, pipelines
+from edgefer.bundle import Bundle, DetectorBundle, Size
 from edgefer.devices.description import DeviceProfile
 from edgefer.devices.power import PowerMeter
 from edgefer.errors import EngineError
@@ -172,8 +172,7 @@ def _scattered(rows: Sequence[Measurement]) -> list[str]:
         if reason is not None:
             faces = "" if row.faces is None else f", {row.faces} face{'' if row.faces == 1 else 's'}"
             threads = "" if row.threads == 1 else f", {row.threads} threads"
-            size = "" if row.size is None else f" {size_name(row.size)}"
-            reasons.append(f"{row.engine} {row.precision}{size}{threads}{faces}: {reason}")
+            reasons.append(f"{named(row.engine, row.precision, row.size)}{threads}{faces}: {reason}")
     return reasons
 
 

@@ -46,7 +46,12 @@ class Subject:
     """Height and width of the pictures that a detector's artifact takes."""
 
     def __str__(self) -> str:
-        return f"{self.engine} {self.precision}{f' {size_name(self.size)}' if self.size else ''}"
+        return named(self.engine, self.precision, self.size)
+
+
+def named(engine: str, precision: str, size: Size | None) -> str:
+    """Return what an artifact in an engine is called where people read it: `litert int8`, `litert int8 320x240`."""
+    return " ".join([engine, precision, *([size_name(size)] if size else [])])
 
 
 def models(

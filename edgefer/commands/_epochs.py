@@ -52,10 +52,9 @@ class Epochs:
         if not self._first or step < self._first:
             self._start, self._first = time.monotonic(), step
         if self._terminal and (step % 5 == 0 or step == steps):
-            filled = round(24 * step / steps)
             left = (time.monotonic() - self._start) / max(1, step - self._first) * (steps - step)
-            done = "#" * filled + "-" * (24 - filled)
-            text = f"epoch {epoch:3}/{self._epochs} [{done}] {left:4.0f} s  loss {loss:.3f}  accuracy {accuracy:.3f}"
+            figures = f"loss {loss:.3f}  accuracy {accuracy:.3f}"
+            text = f"epoch {epoch:3}/{self._epochs} [{_bar(step, steps)}] {left:4.0f} s  {figures}"
             click.echo(f"\r{text}", nl=False, err=True)
 
     def epoch(self, report: EpochReport, is_best: bool) -> None:
@@ -87,9 +86,7 @@ class Looks:
         if self._first is None:
             self._first = (step, time.monotonic())
         if self._terminal and (step % 10 == 0 or step == steps):
-            filled = round(24 * step / steps)
-            done = "#" * filled + "-" * (24 - filled)
-            text = f"step {step:,}/{steps:,} [{done}] {self._left(step)} left  loss {loss:.3f}"
+            text = f"step {step:,}/{steps:,} [{_bar(step, steps)}] {self._left(step)} left  loss {loss:.3f}"
             click.echo(f"\r{text:<90}", nl=False, err=True)
 
     def look(self, report: LookReport, is_best: bool) -> None:
@@ -105,6 +102,11 @@ class Looks:
         """Return how long the rest will take, by the time that the steps of this process took."""
         first, start = self._first or (step, time.monotonic())
         return _duration((time.monotonic() - start) / max(1, step - first) * (self._steps - step))
+
+
+def _bar(step: int, steps: int) -> str:
+    filled = round(24 * step / steps)
+    return "#" * filled + "-" * (24 - filled)
 
 
 def _duration(seconds: float) -> str:

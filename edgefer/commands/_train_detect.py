@@ -50,6 +50,7 @@ def train_detector(
     from edgefer.train import scenes
     from edgefer.train.backend import load_keras
     from edgefer.train.detect import make, pictures
+    from edgefer.train.detect.threshold import how_chosen
     from edgefer.train.unfinished import check_out
 
     given = {"arch": arch, "steps": steps, "batch": batch, "learning_rate": learning_rate, "seed": seed}
@@ -89,8 +90,9 @@ def train_detector(
         f"validation: average precision {figures['average_precision']:.4f} (95 % {low:.4f}–{high:.4f},"
         f" {figures['faces']} faces of {figures['least_face']:g} pixels and more at 320×240)"
     )
+    chosen_on = how_chosen(figures["threshold_scenes"])
     say(
-        f"  at the threshold {bundle.threshold:g}, which the training pictures chose: recall {figures['recall']:.3f},"
+        f"  at the threshold {bundle.threshold:g} ({chosen_on}): recall {figures['recall']:.3f},"
         f" {figures['false_in_empty']} false faces in {figures['empty']} pictures without one"
     )
     if page:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgefer import __version__, plugins
 from edgefer.bundle import MANIFEST, Artifact, Kind, Stored, write_bundle
 from edgefer.errors import BundleError
 from edgefer.optimize.convert import OWN_METHODS, Choice, Key, Settings
-from edgefer.optimize.detect.judge import DetectChoice
 from edgefer.optimize.stored import artifacts_of
+
+if TYPE_CHECKING:
+    from edgefer.optimize.detect.judge import DetectChoice
 
 TOOLS = ("tensorflow", "tensorflow-model-optimization", "onnx", "tf2onnx", "nncf", "openvino", "onnxruntime",
          "ai-edge-litert")  # fmt: skip

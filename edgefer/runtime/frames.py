@@ -101,3 +101,6 @@ class FaceDetector(Protocol):
 
     def detect(self, image: Pixels) -> list[Face]:
         """Return the faces in a picture, uint8 BGR [h, w, 3], from left to right."""
+
+    def forget(self) -> None:
+        """Remember nothing of the pictures so far: the next one does not follow them."""

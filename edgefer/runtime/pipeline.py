@@ -58,6 +58,7 @@ class Pipeline:
         self._time, self._shape = frame.time, frame.image.shape
         if anew:
             self._tracker.forget()
+            self._detector.forget()
         look = self._pace.due() or anew
         found = self._detector.detect(frame.image) if look else []
         detected = time.perf_counter_ns()

@@ -136,6 +136,15 @@ def test_in_a_video_of_another_size_nothing_is_remembered() -> None:
     assert seen_in_video(sure, less, less, shapes=[(240, 320), (480, 640), (480, 640)]) == [1, 0, 0]
 
 
+def test_in_a_video_it_can_be_told_to_forget() -> None:
+    engine = Answering(scored(HERE, 0.81))
+    detector = EdgeInVideo([Look(engine, SIZE)], 0.8)
+    assert len(detector.detect(black(240, 320))) == 1
+    engine.grid = scored(HERE, 0.6)
+    detector.forget()
+    assert not detector.detect(black(240, 320))
+
+
 def test_pictures_are_not_remembered() -> None:
     engine = Answering(scored(HERE, 0.81))
     detector = Edge([Look(engine, SIZE)], 0.8)

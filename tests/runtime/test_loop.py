@@ -227,6 +227,9 @@ def test_all_faces_of_a_frame_go_through_the_model_in_one_call(faces: int) -> No
         def detect(self, image: np.ndarray) -> list[Face]:
             return [Face(Box(5 * n, 0, 40, 40)) for n in range(faces)]
 
+        def forget(self) -> None:
+            pass
+
     engine = Steps((0.9, 0.1))
     line = Pipeline(engine, LABELS, Preprocess(), Fixed(), Tracker())
     result = line.process(Frame(0, 0.0, np.zeros((200, 300, 3), np.uint8)))

@@ -25,7 +25,8 @@ from edgefer.bench.emulator.process import Finished
 from edgefer.bench.emulator.process import run as run_process
 from edgefer.bench.emulator.root import PYTHON, SUITE, Machine, Say, prepare
 from edgefer.bench.opened import open_one
-from edgefer.bundle import Bundle, DetectorBundle, Size, size_name
+from edgefer.bench.subjects import named
+from edgefer.bundle import Bundle, DetectorBundle, Size
 from edgefer.errors import EmulatorError
 from edgefer.grid import logit
 from edgefer.runtime.engines import Answers, LoadedEngine
@@ -53,7 +54,7 @@ class Task:
     """Height and width of the pictures that a detector's artifact takes."""
 
     def __str__(self) -> str:
-        return f"{self.engine} {self.precision}{f' {size_name(self.size)}' if self.size else ''}"
+        return named(self.engine, self.precision, self.size)
 
 
 def find_board(name: str) -> Board:

@@ -20,7 +20,7 @@ The models were trained on such squares. Median of 280 faces that both found.
 """
 
 
-def square_faces(boxes: Numbers, scores: Numbers, eyes: Numbers | None, width: int, height: int) -> list[Face]:
+def square_faces(boxes: Numbers, scores: Numbers, eyes: Numbers, width: int, height: int) -> list[Face]:
     """Return the faces of a picture from left to right, boxes square but for what sticks out of it, which is cut.
 
     `boxes` [k, 4] are x, y, width and height in pixels of the picture, `scores` [k], `eyes` [k, 2, 2] x and y of both,
@@ -33,7 +33,7 @@ def square_faces(boxes: Numbers, scores: Numbers, eyes: Numbers | None, width: i
     sides = np.clip(np.rint(middles + halves), 0, most).astype(np.intp) - starts
     order = [i for i in np.lexsort(starts.T[::-1]).tolist() if sides[i].all()]
     places, lengths, certain = starts.tolist(), sides.tolist(), np.minimum(scores, 1).tolist()
-    points = [None] * len(boxes) if eyes is None else [_eyes(pair) for pair in eyes.tolist()]
+    points = [_eyes(pair) for pair in eyes.tolist()]
     return [Face(Box(*places[i], *lengths[i]), certain[i], points[i]) for i in order]
 
 

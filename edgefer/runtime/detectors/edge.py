@@ -79,8 +79,8 @@ class Look:
 class Edge:
     """Finds faces on copies of the picture that fill its networks' inputs.
 
-    The network sees no face whole that is wider than some 170 pixels. So it looks again, at half the size, for a
-    quarter of the time, where all but small faces get a second opinion.
+    The network sees no face whole that is wider than some 170 pixels. So it looks again, at half the size, and so on as
+    far as there are networks, for a quarter of the time each; there all but small faces get a second opinion.
     """
 
     def __init__(self, looks: Sequence[Look], threshold: float) -> None:
@@ -105,6 +105,9 @@ class Edge:
         lines = eyes[:, 1] - eyes[:, 0]
         eyes[np.abs(np.degrees(np.arctan2(lines[:, 1], lines[:, 0]))) < ALIGN_FROM] = np.nan
         return square_faces(found.boxes, found.scores, eyes, image.shape[1], image.shape[0])
+
+    def forget(self) -> None:
+        """Nothing is remembered."""
 
     def sure(self, image: Pixels) -> Found:
         """Return the finds that are faces, in pixels of `image`, with their own boxes; raises DetectorError."""
@@ -150,6 +153,10 @@ class EdgeInVideo(Edge):
         self._known, self._shape = found.boxes, image.shape
         return found
 
+    def forget(self) -> None:
+        """Know no face any more."""
+        self._shape = ()
+
 
 def open_detector(model: Path | None, continuous: bool, size: int | None = None) -> FaceDetector:
     """Return the detector that ships, or the one in the bundle `model`; `size` is the width of what it looks at.
@@ -182,8 +189,12 @@ def open_edge(
     sizes = bundle.sizes(format, precision)
     usual = VIDEO_SIDE if continuous else PICTURE_SIDE
     chosen = nearest(sizes, usual) if size is None else _of(sizes, size, bundle)
+    chain = [chosen]
+    for smaller in reversed(sizes):
+        if 2 * smaller[1] <= chain[-1][1]:
+            chain.append(smaller)
     looks = []
-    for each in [s for s in reversed(sizes) if s == chosen or 2 * s[1] <= chosen[1]]:
+    for each in chain:
         opened = engines.open_artifact(bundle, bundle.sized(format, precision, each), name, THREADS)
         looks.append(Look(opened.engine, each))
     return (EdgeInVideo if continuous else Edge)(looks, bundle.threshold)

@@ -60,6 +60,9 @@ class Haar:
         """Return the faces in `image`, uint8 BGR [h, w, 3], from left to right."""
         return _in_order(self.whole(image))
 
+    def forget(self) -> None:
+        """Nothing is remembered."""
+
     def whole(self, image: Pixels) -> list[Box]:
         """Search the whole picture."""
         grey, scale, smallest = self._sought(image)
@@ -132,6 +135,10 @@ class HaarInVideo:
         faces = _in_order(found)
         self._known = [face.box for face in faces]
         return faces
+
+    def forget(self) -> None:
+        """Know no face any more."""
+        self._known = []
 
     def _again(self, image: Pixels) -> list[Box]:
         """Return the faces of the frame before that are found again, where they are now."""

@@ -17,6 +17,9 @@ class WholePicture:
         height, width = image.shape[:2]
         return [Face(Box(0, 0, width, height))]
 
+    def forget(self) -> None:
+        """Nothing is remembered."""
+
 
 def open_detector(model: Path | None, continuous: bool) -> FaceDetector:
     """Return the detector, which remembers nothing; raises DetectorError for a model."""

@@ -68,6 +68,9 @@ class YuNet:
         rows = self.find(image)
         return square_faces(rows[:, :4], rows[:, 14], rows[:, 4:8].reshape(-1, 2, 2), image.shape[1], image.shape[0])
 
+    def forget(self) -> None:
+        """Nothing is remembered."""
+
     def find(self, image: Pixels) -> npt.NDArray[np.float64]:
         """Return all finds, [k, 15]: the network's own box, five points and score, in pixels of `image`.
 

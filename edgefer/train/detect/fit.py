@@ -192,9 +192,12 @@ def _unit(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
 def fingerprint(train: Sequence[Picture], validation: Sequence[Picture], recipe: DetectRecipe) -> str:
     """Return a digest of all that decides a run, so that a state is not continued by another one."""
     arrays = list[npt.NDArray[Any]]()
-    for p in (*train, *validation):
-        arrays += [p.levels[0], p.labels.boxes, p.labels.landmarks, p.labels.scores, p.labels.ignore]
-    return state.fingerprint(recipe.as_dict(), arrays)
+    everything = (*train, *validation)
+    for picture in everything:
+        known = picture.labels
+        arrays += [picture.levels[0], known.boxes, known.landmarks, known.scores, known.ignore]
+    shapes = [picture.levels[0].shape for picture in everything]
+    return state.fingerprint([recipe.as_dict(), len(train), shapes], arrays)
 
 
 def find(

@@ -13,7 +13,7 @@ from edgefer.train.detect import fit as fitting
 from edgefer.train.detect.fit import LEAST_FACE, DetectFit, LookProgress, StepProgress, judge
 from edgefer.train.detect.pictures import Picture as Scene
 from edgefer.train.detect.recipe import DetectRecipe
-from edgefer.train.detect.threshold import choose_threshold
+from edgefer.train.detect.threshold import USUAL, choose_threshold
 from edgefer.train.unfinished import unfinished
 from edgefer.train.written import files_of
 
@@ -40,8 +40,10 @@ def train_detector(
         raise TrainError(f"none of the {len(validation)} validation scenes has a face; nothing can be chosen by them")
     with unfinished(out, resume) as kept:
         result = fitting.fit(train, validation, recipe, kept, resume=resume, on_step=on_step, on_look=on_look)
-        keras = load_keras()
-        threshold = choose_threshold(keras, recipe.arch, result.model, train, recipe.false_rate, on_threshold)
+        threshold = USUAL
+        if without := [scene for scene in train if not len(scene.labels.boxes)]:
+            wanted = recipe.arch, result.model, without, recipe.false_rate
+            threshold = choose_threshold(load_keras(), *wanted, on_threshold)
         bundle = _write(result, threshold, train, validation, recipe, out)
         kept.unlink()
     return bundle, result
@@ -65,6 +67,7 @@ def _write(
         "train_seconds": round(result.seconds, 1),
         "train_pictures": len(train),
         "train_faces": sum(len(scene.labels.boxes) for scene in train),
+        "threshold_scenes": sum(not len(scene.labels.boxes) for scene in train),
         "parameters": int(result.model.count_params()),
     }
     bundle = DetectorBundle(

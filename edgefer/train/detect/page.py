@@ -23,6 +23,7 @@ from edgefer.train import drawing
 from edgefer.train.detect import fit as fitting
 from edgefer.train.detect.fit import DetectFit, LookReport, find
 from edgefer.train.detect.pictures import Picture
+from edgefer.train.detect.threshold import how_chosen
 from edgefer.train.detect.views import map_of, pixels_of
 from edgefer.train.run_page import duration, recipe_facts, shown, write_pages
 
@@ -64,7 +65,7 @@ def _page(bundle: DetectorBundle, result: DetectFit, figures: Mapping[str, Any],
             f"{figures['average_precision']:.4f} (95 % interval {low:.4f} – {high:.4f}; {figures['faces']:,} faces of"
             f" {figures['least_face']:g} pixels and more at {size}, overlap of .5)",
         ),
-        ("threshold", f"{bundle.threshold:g}, chosen on training pictures without a face"),
+        ("threshold", f"{bundle.threshold:g}, {how_chosen(figures['threshold_scenes'])}"),
         ("recall and precision there", f"{figures['recall']:.3f} and {figures['precision']:.3f}"),
         ("false faces there", f"{figures['false_in_empty']} in {figures['empty']:,} pictures without a face"),
         ("best look", f"after step {result.best.step:,} of {result.history[-1].step:,}"),

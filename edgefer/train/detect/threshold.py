@@ -19,26 +19,31 @@ from edgefer.train.detect.pictures import Picture
 Scores = npt.NDArray[np.floating[Any]]
 
 LOWEST, USUAL = 0.2, 0.5
-"""Lowest threshold of a bundle, and that where there are no scenes without a face to choose it on."""
+"""Lowest threshold of a bundle that is chosen, and that where there are no scenes without a face to choose it on."""
+
+
+def how_chosen(scenes: int) -> str:
+    """Return in words how a threshold came to be that was chosen on so many training scenes without a face."""
+    if not scenes:
+        return "the usual one, since no training picture is without a face"
+    return f"chosen on {scenes:,} training pictures without a face"
 
 
 def choose_threshold(
     keras: Any,
     arch: str,
     model: Any,
-    train: Sequence[Picture],
+    without: Sequence[Picture],
     false_rate: float,
     progress: Callable[[int, int], None] | None = None,
 ) -> float:
     """Return the lowest threshold, in steps of .01, that lets few enough false faces through at every size.
 
     These are the sizes that faces are looked for at, `edgefer.letterbox.SIZES`, each with the second looks that the
-    device takes; at none may there be more than `false_rate` false faces in a scene without one, on average. It is
-    chosen on training scenes, so that figures of other scenes stay figures. `model` is the network `arch` of any size.
+    device takes (but that it halves the picture that it has, instead of scaling the frame anew); at none may there be
+    more than `false_rate` false faces in a scene without one, on average. `without` are training scenes, so that
+    figures of other scenes stay figures. `model` is the network `arch` of any size.
     """
-    without = [scene for scene in train if not len(scene.labels.boxes)]
-    if not without:
-        return USUAL
     looks: list[Any] = []
     false: list[Scores] = []
     for done, size in enumerate(sorted(SIZES)):

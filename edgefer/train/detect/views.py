@@ -138,7 +138,7 @@ class Viewer:
         beside: int | Pixels = FILL if rng.random() < 0.5 else int(rng.integers(256))
         if rng.random() < BEHIND:
             other = self._without[rng.integers(len(self._without))]
-            if not len(other.labels.boxes):
+            if not len(other.labels.boxes) and not len(other.labels.ignore):
                 high, wide = other.levels[0].shape
                 fills = max(height / high, width / wide)
                 to_fill = map_of((wide / 2, high / 2), (width / 2, height / 2), fills)

@@ -99,8 +99,9 @@ def test_the_bundle_holds_what_was_trained(
     again = make.judge(net, drawn[1], bundle.threshold)
     assert again.average_precision == pytest.approx(figures["average_precision"], abs=1e-6)
     assert again.average_precision == pytest.approx(result.best.average_precision, abs=1e-6)
-    chosen = threshold.choose_threshold(load_keras(), "det-xs", net, drawn[0], RECIPE.false_rate)
-    assert chosen == bundle.threshold
+    without = [picture for picture in drawn[0] if not len(picture.labels.boxes)]
+    assert figures["threshold_scenes"] == len(without) == 4
+    assert threshold.choose_threshold(load_keras(), "det-xs", net, without, RECIPE.false_rate) == bundle.threshold
 
 
 def test_what_is_found_is_in_pixels_of_the_picture(
@@ -235,3 +236,22 @@ def test_the_threshold_is_for_what_the_device_finds(
     assert sum(map(len, found)) > 5
     chosen_on = threshold.false_scores(networks, without)
     np.testing.assert_allclose(np.sort(chosen_on)[-8:], np.sort(np.concatenate(found))[-8:], atol=0.03)
+
+
+def test_without_scenes_to_choose_it_on_the_threshold_is_the_usual_one_and_that_is_told(
+    few: tuple[list[Picture], list[Picture]], tmp_path: Path
+) -> None:
+    with_faces = [picture for picture in few[0] if len(picture.labels.boxes)]
+    recipe = dataclasses.replace(TINY, steps=1)
+    bundle, _ = make.train_detector(with_faces, few[1], recipe, tmp_path / "usual.edgefer")
+    (figures,) = bundle.metrics.values()
+    assert (bundle.threshold, figures["threshold_scenes"]) == (0.5, 0)
+
+
+def test_another_division_of_the_same_pictures_is_another_run(few: tuple[list[Picture], list[Picture]]) -> None:
+    train, validation = few
+    same = fitting.fingerprint(train, validation, TINY)
+    assert fitting.fingerprint(list(train), list(validation), TINY) == same
+    assert fitting.fingerprint(train[:-1], [train[-1], *validation], TINY) != same
+    on_its_side = Picture((train[0].levels[0].reshape(train[0].levels[0].shape[::-1]),), train[0].labels)
+    assert fitting.fingerprint([on_its_side, *train[1:]], validation, TINY) != same

@@ -74,7 +74,7 @@ HISTORY = tuple(LookReport(step, 2 / step, 0.1 * step, 1e-3 / step, 3700.0 * ste
 
 
 def run_of(net: Any, scenes: list[Picture], name: str = "x.edgefer") -> tuple[DetectorBundle, DetectFit]:
-    figures = make.judge(net, scenes, 0.5).as_dict() | {"least_face": 24.0}
+    figures = make.judge(net, scenes, 0.5).as_dict() | {"least_face": 24.0, "threshold_scenes": 12}
     weights = b"weights"
     bundle = DetectorBundle(
         path=Path(name),

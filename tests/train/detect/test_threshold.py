@@ -17,7 +17,7 @@ from edgefer.train.backend import load_keras
 from edgefer.train.detect import network
 from edgefer.train.detect.pictures import Picture
 from edgefer.train.detect.targets import Labels
-from edgefer.train.detect.threshold import choose_threshold, false_scores, lowest
+from edgefer.train.detect.threshold import choose_threshold, false_scores, how_chosen, lowest
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras 3 on numpy 2
 
@@ -109,5 +109,6 @@ def test_every_size_that_is_looked_at_is_asked() -> None:
     assert asked == [(done, len(SIZES)) for done in range(len(SIZES) + 1)]
 
 
-def test_without_scenes_to_choose_it_on_it_is_the_usual_one(one: Any) -> None:
-    assert choose_threshold(load_keras(), "det-xs", one, [plain(255, face=True)], 0.0) == 0.5
+def test_how_it_was_chosen_is_told() -> None:
+    assert "chosen on 1,729 training pictures" in how_chosen(1729)
+    assert "no training picture is without a face" in how_chosen(0)

@@ -188,6 +188,21 @@ def test_labels_follow_the_pixels_of_four_views_in_one(seed: int, flip: float) -
     assert dots >= 20
 
 
+@pytest.mark.parametrize("ignored", [False, True])
+def test_what_is_to_be_ignored_is_never_a_background(ignored: bool) -> None:
+    """Behind a view lies a scene without faces; one with a place to ignore may have a face there."""
+    chessboard = np.kron(np.indices((12, 16)).sum(axis=0) % 2, np.ones((10, 10))).astype(np.uint8) * 255
+    board = read(chessboard)
+    place = np.array([[10, 10, 20, 20]], np.float32)
+    board = replace(board, labels=replace(board.labels, ignore=place if ignored else place[:0]))
+    viewer = Viewer([marked(120, 120, (10, 10, 100, 100)), board], BARE)
+    shown = 0
+    for seed in range(30):
+        view = viewer.view(np.random.default_rng(seed), 128, 160, 100)
+        shown += int(min((view.pixels < 20).mean(), (view.pixels > 235).mean()) > 0.05)
+    assert (shown == 0) if ignored else (shown > 3)
+
+
 @given(st.integers(0, 100_000))
 @settings(max_examples=20)
 def test_drawn_heads_are_where_the_boxes_say(seed: int) -> None:
